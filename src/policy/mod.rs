@@ -108,7 +108,7 @@ pub trait Policy: Send + Sync {
 ///
 /// For tool-call arguments the text is JSON itself, split anywhere: the watch must see through its escapes, and its
 /// replacements must keep it valid JSON.
-pub trait Watch: Send {
+pub trait Watch: Send + Sync {
     /// Takes the next piece (non-empty or empty) and reports into `out`.
     fn feed(&mut self, delta: &str, out: &mut Released) -> Flow;
     /// The text is over: everything is decided by this call.

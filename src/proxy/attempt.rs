@@ -306,7 +306,7 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
                 return Err(fail_answering(session, exchange, Failure::ContextLength, error));
             }
         }
-        body = Refusal::complete_foreign(status, &body, &exchange.facts.request_id).unwrap_or(body);
+        body = Refusal::complete_foreign(status, &body, &exchange.facts.request_id).map_or(body, Bytes::from);
     }
     let output_verdict = exchange.relay().map_or("allow", |r| r.answer.verdict());
     let Some(mut head) = exchange.relay().and_then(|r| r.head.take()) else { return Ok(Some(body)) };

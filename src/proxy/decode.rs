@@ -31,7 +31,7 @@ pub fn decode(content_encoding: &str, body: Bytes, cap: u64) -> Result<Bytes, Re
 /// # Errors
 /// 400 when it is not msgpack, or holds what JSON cannot; 413 beyond `cap`.
 pub fn from_msgpack(body: &[u8], cap: u64) -> Result<Bytes, Refusal> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(body));
     reader.set_max_depth(MAX_MSGPACK_DEPTH);
     let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap };
     let mut writer = serde_json::Serializer::new(&mut out);

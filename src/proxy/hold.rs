@@ -28,6 +28,9 @@ struct Held {
     spans: Vec<Span>,
 }
 
+/// Replaced byte ranges of one delta's text.
+type Edits = Vec<(Range<usize>, String)>;
+
 /// Where one delta of an event lies in its channel's text.
 struct Span {
     channel: usize,
@@ -40,14 +43,8 @@ impl Hold {
     /// # Errors
     /// The refusal that ends the stream: a policy blocked or faulted.
     pub fn take(&mut self, event: Event, chunk: &Chunk<'_>, answer: &mut Answer, out: &mut Vec<Bytes>) -> Result<(), Refusal> {
-        let mut spans = Vec::with_capacity(chunk.deltas.len());
-        for delta in &chunk.deltas {
-            self.end_others(delta.channel, answer)?;
-            let channel = answer.channel(delta.channel);
-            let from = answer.at(channel).fed;
-            answer.feed(channel, &delta.text)?;
-            spans.push(Span { channel, range: from..answer.at(channel).fed });
-        }
+        let holding = !self.queue.is_empty();
+        let spans = judge(chunk, answer, |id, answer| if holding { end_others(id, answer) } else { Ok(()) })?;
         self.push(event, spans);
         for (choice, _) in &chunk.finish {
             end_where(answer, |id| id.choice == *choice)?;
@@ -75,16 +72,6 @@ impl Hold {
         Ok(())
     }
 
-    /// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last
-    /// word of the reasoning would hold back the whole answer. Parallel tool calls may interleave and stay open.
-    fn end_others(&self, id: AnswerChannel, answer: &mut Answer) -> Result<(), Refusal> {
-        if self.queue.is_empty() {
-            return Ok(());
-        }
-        let both_arguments = |other: AnswerKind| matches!((id.kind, other), (AnswerKind::Arguments(_), AnswerKind::Arguments(_)));
-        end_where(answer, |other| other.choice == id.choice && other.kind != id.kind && !both_arguments(other.kind))
-    }
-
     fn push(&mut self, event: Event, spans: Vec<Span>) {
         self.bytes += event.raw.len();
         self.queue.push_back(Held { event, spans });
@@ -106,10 +93,7 @@ impl Hold {
 impl Held {
     /// The event as it leaves: itself, or with the replacements applied.
     fn into_bytes(self, answer: &mut Answer) -> Bytes {
-        let edits: Vec<Vec<(Range<usize>, String)>> = self.spans.iter().map(|span| span.edits(answer)).collect();
-        if edits.iter().all(Vec::is_empty) {
-            return self.event.raw;
-        }
+        let Some(edits) = edits(&self.spans, answer) else { return self.event.raw };
         // It was read once already: reading it again is for the rare event that changes.
         let Some(data) = self.event.data() else { return self.event.raw };
         match Chunk::read(&data) {
@@ -121,7 +105,7 @@ impl Held {
 
 impl Span {
     /// The replacements that fall into this delta, in its own offsets. The marker belongs to the delta where the match begins.
-    fn edits(&self, answer: &mut Answer) -> Vec<(Range<usize>, String)> {
+    fn edits(&self, answer: &mut Answer) -> Edits {
         let channel = answer.at(self.channel);
         let mut edits = Vec::new();
         while let Some(next) = channel.replacements.front() {
@@ -140,6 +124,46 @@ impl Span {
         }
         edits
     }
+}
+
+/// Feeds every delta of an object to its watches; `before` runs ahead of each.
+fn judge(
+    chunk: &Chunk<'_>,
+    answer: &mut Answer,
+    before: impl Fn(AnswerChannel, &mut Answer) -> Result<(), Refusal>,
+) -> Result<Vec<Span>, Refusal> {
+    let mut spans = Vec::with_capacity(chunk.deltas.len());
+    for delta in &chunk.deltas {
+        before(delta.channel, answer)?;
+        let channel = answer.channel(delta.channel);
+        let from = answer.at(channel).fed;
+        answer.feed(channel, &delta.text)?;
+        spans.push(Span { channel, range: from..answer.at(channel).fed });
+    }
+    Ok(spans)
+}
+
+/// Judges an answer that is whole; returns it edited, or `None` when nothing changes.
+///
+/// # Errors
+/// The refusal that takes its place: a policy blocked or faulted.
+pub fn judge_whole(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<Option<Vec<u8>>, Refusal> {
+    let spans = judge(chunk, answer, |_, _| Ok(()))?;
+    end_where(answer, |_| true)?;
+    Ok(edits(&spans, answer).map(|edits| chunk.edited(&edits)))
+}
+
+/// The replacements that fall into each delta; `None` when there are none at all.
+fn edits(spans: &[Span], answer: &mut Answer) -> Option<Vec<Edits>> {
+    let edits: Vec<Edits> = spans.iter().map(|span| span.edits(answer)).collect();
+    edits.iter().any(|e| !e.is_empty()).then_some(edits)
+}
+
+/// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last
+/// word of the reasoning would hold back the whole answer. Parallel tool calls may interleave and stay open.
+fn end_others(id: AnswerChannel, answer: &mut Answer) -> Result<(), Refusal> {
+    let both_arguments = |other: AnswerKind| matches!((id.kind, other), (AnswerKind::Arguments(_), AnswerKind::Arguments(_)));
+    end_where(answer, |other| other.choice == id.choice && other.kind != id.kind && !both_arguments(other.kind))
 }
 
 fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {

@@ -3,7 +3,7 @@
 //! A stream leaves as it arrives, in the very same `Bytes` when nothing changed. Any other answer is gathered up to a bound and
 //! judged whole, so that it can still become a refusal, or be asked of another target when it breaks off.
 
-use super::hold::Hold;
+use super::hold::{Hold, judge_whole};
 use crate::openai::chunk::{Chunk, Usage, may_hold_finish, may_hold_usage};
 use crate::openai::sse::{Decoder, Event};
 use crate::policy::answer::Answer;
@@ -188,7 +188,7 @@ impl Relay {
     }
 
     fn end_stream(&mut self, out: &mut Vec<Bytes>) -> Result<(), Stop> {
-        let Form::Stream { decoder, hold, .. } = &mut self.form else { return Ok(()) };
+        let Form::Stream { decoder, .. } = &mut self.form else { return Ok(()) };
         let last = std::mem::replace(decoder, Decoder::new(MAX_EVENT)).finish();
         if let Some(event) = last {
             self.on_event(event, out)?;
@@ -212,11 +212,8 @@ impl Relay {
             Err(_) => return Ok(body),
         };
         self.tally.learn(&chunk);
-        let mut hold = Hold::default();
-        let mut out = Vec::new();
-        hold.take(Event::whole(body.clone()), &chunk, &mut self.answer, &mut out)?;
-        hold.end(&mut self.answer, &mut out)?;
-        Ok(concat(out, &body).unwrap_or_default())
+        let edited = judge_whole(&chunk, &mut self.answer)?;
+        Ok(edited.map_or(body.clone(), Bytes::from))
     }
 }
 

@@ -7,6 +7,7 @@ mod resolver;
 mod shutdown;
 pub mod status;
 
+use crate::audit::Origin;
 use crate::audit::journal::{Journal, JournalSettings, MinFree};
 use crate::audit::record::Event;
 use crate::config::{self, AuditLoggerConfig, Diagnostic};
@@ -174,17 +175,17 @@ fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {
         log::warn!("no audit-logger in the chain: no audit log is written");
         return Ok(Journal::disabled());
     };
-    let origin = crate::audit::origin::default_origin();
-    Journal::open(&run.audit_dir, &origin, settings(config))
+    let origin = Origin::of_this_host();
+    Journal::open(&run.audit_dir, origin.as_str(), settings(config))
         .map_err(|e| RunError::other(format!("cannot open the audit log in {}", run.audit_dir.display()))(&e))
 }
 
 fn settings(config: &AuditLoggerConfig) -> JournalSettings {
     JournalSettings {
         immutable: config.immutable,
-        max_wait: config.max_wait,
-        commit_interval: config.commit_interval,
-        min_free: MinFree { bytes: config.min_free.bytes, percent: config.min_free.percent },
+        max_wait: Duration::from_millis(config.max_wait_ms.into()),
+        commit_interval: Duration::from_millis(config.commit_interval_ms.into()),
+        min_free: MinFree { bytes: config.min_free.bytes, percent: config.min_free.percent.into() },
         ..JournalSettings::default()
     }
 }

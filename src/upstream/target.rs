@@ -120,6 +120,12 @@ impl Target {
         self.model.as_deref().into_iter().chain(entries)
     }
 
+    /// Path of the health probe.
+    pub fn probe_path(&self) -> String {
+        let endpoint = self.probe.endpoint.as_str();
+        if endpoint.starts_with('/') { endpoint.to_owned() } else { self.url.endpoint(endpoint) }
+    }
+
     /// The next resolved address, in turn; `None` until the name is resolved.
     pub fn address(&self) -> Option<SocketAddr> {
         let addresses = self.addresses.load();
