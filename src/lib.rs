@@ -38,3 +38,5 @@ pub mod config;
 pub mod openai;
 pub mod policy;
 pub mod refusal;
+#[cfg(feature = "edge")]
+pub mod simulator;
