@@ -87,8 +87,8 @@ fn help() -> String {
     format!(
         "Faults, by model (\"sim-429\") or by header for any model (\"x-sim-fault: 429\"):\n{}\n\
          Echo: the model \"echo\", the header \"x-sim-echo: 1\", or a user message beginning with \"echo:\".\n\
-         Other headers: x-sim-after, x-sim-retry-after, x-sim-tokens, x-sim-tokens-per-second, x-sim-style (cerebras, openai),\n\
-         x-sim-strict. GET /sim/last shows the last request as it arrived, GET /sim/counts how answers ended.",
+         Other headers: x-sim-after, x-sim-retry-after, x-sim-tokens, x-sim-tokens-per-second, x-sim-style (cerebras, openai), \
+         x-sim-strict.\nGET /sim/last shows the last request as it arrived, GET /sim/counts how answers ended.",
         fault::help()
     )
 }

@@ -130,11 +130,7 @@ async fn deliver(session: &mut ServerSession, reply: Reply, started: Instant) ->
     match reply.fault {
         Some(Fault::Hang) => return Ok(gone(session).await),
         Some(Fault::Close) => return Ok(End::Cut),
-        Some(Fault::SlowFirstByte(delay)) => {
-            if !wait(session, started + delay).await {
-                return Ok(End::Gone);
-            }
-        }
+        Some(Fault::SlowFirstByte(delay)) if !wait(session, started + delay).await => return Ok(End::Gone),
         _ => {}
     }
     let head = head(session, &reply)?;

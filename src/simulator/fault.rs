@@ -42,7 +42,7 @@ pub enum Fault {
 
 /// Name and meaning of every fault, for `--help` and the 400 that answers an unknown one.
 pub const TABLE: &[(&str, &str)] = &[
-    ("400 ... 599", "an error answer with that status; 429 and 503 with Retry-After (x-sim-retry-after, 1)"),
+    ("400 ... 599", "an error answer; 429 and 503 with Retry-After (x-sim-retry-after, 1)"),
     ("html", "502 with an HTML page"),
     ("empty", "200 with an empty body"),
     ("flaky[-N]", "every Nth request (2) is answered 503"),

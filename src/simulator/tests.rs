@@ -334,3 +334,15 @@ async fn bodies_that_are_not_requests_are_refused() {
         simulator.client.post(simulator.url("/v1/chat/completions")).header("content-encoding", "gzip").body("x").send().await;
     assert_eq!(zipped.expect("an answer").status(), 415);
 }
+
+#[tokio::test]
+async fn it_runs_as_a_service_of_a_pingora_server_and_stops_with_it() {
+    let mut simulator = Simulator::bind("127.0.0.1:0", Settings::default()).expect("a free port");
+    let url = format!("http://{}/v1/tcp_warming", simulator.address());
+    let (stop, stopping) = watch::channel(false);
+    let service = tokio::spawn(async move { Service::start_service(&mut simulator, None, stopping, 1).await });
+    assert!(reqwest::get(&url).await.expect("an answer").status().is_success());
+    stop.send(true).expect("the service listens");
+    service.await.expect("the service ends");
+    assert!(reqwest::get(&url).await.is_err());
+}

@@ -1,6 +1,7 @@
 //! Every fault does what its name says.
 
 use super::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn error_statuses_come_in_the_manners_of_the_model() {
@@ -78,4 +79,18 @@ async fn a_flaky_model_fails_every_nth_time() {
         statuses.push(simulator.chat(ask("sim-flaky-2", "Hello")).await.status().as_u16());
     }
     assert_eq!(statuses, [200, 503, 200, 503]);
+}
+
+#[tokio::test]
+async fn a_reset_is_a_reset_and_a_truncation_an_orderly_close() {
+    let simulator = Running::start();
+    for (model, expected) in [("sim-reset", Some(io::ErrorKind::ConnectionReset)), ("sim-truncated", None), ("sim-close", None)] {
+        let body = streamed(model, "Hello").to_string();
+        let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut stream = tokio::net::TcpStream::connect(simulator.address).await.expect("a connection");
+        stream.write_all((head + &body).as_bytes()).await.expect("the request");
+        let mut answer = Vec::new();
+        assert_eq!(stream.read_to_end(&mut answer).await.err().map(|error| error.kind()), expected, "{model}");
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "{model}");
+    }
 }
