@@ -180,7 +180,7 @@ async fn stream(
         return Ok(End::Gone);
     }
     session.write_response_header(Box::new(head)).await?;
-    let mut out = String::new();
+    let mut out = Vec::new();
     script.open(&mut out);
     let mut told = 0_usize;
     loop {
@@ -198,8 +198,8 @@ async fn stream(
         }
     }
     match fault {
-        Some(Fault::Malformed) => out.push_str("data: {\"id\":\"chatcmpl-\n\n"),
-        Some(Fault::ErrorEvent) => out.push_str(&error_event()),
+        Some(Fault::Malformed) => out.extend_from_slice(b"data: {\"id\":\"chatcmpl-\n\n"),
+        Some(Fault::ErrorEvent) => out.extend(Refusal::of_status(500, Style::Cerebras).event()),
         _ => {}
     }
     send(session, &mut out, false).await?;
@@ -212,7 +212,7 @@ async fn stream(
             (told..last).for_each(|nth| script.tell(&pieces, nth, &mut out));
             script.close(&mut out);
             if fault != Some(Fault::NoDone) {
-                out.push_str("data: [DONE]\n\n");
+                out.extend_from_slice(b"data: [DONE]\n\n");
             }
         }
     }
@@ -224,10 +224,6 @@ async fn stream(
 fn breaks_off(fault: Option<Fault>) -> bool {
     use Fault::{ErrorEvent, Malformed, Reset, Stall, Truncated};
     matches!(fault, Some(Stall | Reset | Truncated | Malformed | ErrorEvent))
-}
-
-fn error_event() -> String {
-    String::from_utf8_lossy(&Refusal::of_status(500, Style::Cerebras).event()).into_owned()
 }
 
 fn head(session: &ServerSession, reply: &Reply) -> Result<ResponseHeader, Box<pingora_core::Error>> {
@@ -243,7 +239,7 @@ fn head(session: &ServerSession, reply: &Reply) -> Result<ResponseHeader, Box<pi
     Ok(head)
 }
 
-async fn send(session: &mut ServerSession, out: &mut String, end: bool) -> Result<(), Box<pingora_core::Error>> {
+async fn send(session: &mut ServerSession, out: &mut Vec<u8>, end: bool) -> Result<(), Box<pingora_core::Error>> {
     if !out.is_empty() || end {
         session.write_response_body(Bytes::from(std::mem::take(out)), end).await?;
     }

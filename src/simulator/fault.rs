@@ -59,6 +59,9 @@ pub const TABLE: &[(&str, &str)] = &[
     ("no-finish", "the stream ends without finish_reason, usage and [DONE]"),
 ];
 
+/// No fault waits longer, whatever number its name carries.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
 impl Fault {
     /// The fault of that name, such as `429` or `slow-first-byte-300`.
     pub fn named(name: &str) -> Option<Fault> {
@@ -71,7 +74,7 @@ impl Fault {
             }
             _ => (name, None),
         };
-        let milliseconds = |default| Duration::from_millis(number.unwrap_or(default));
+        let milliseconds = |default| Duration::from_millis(number.unwrap_or(default)).min(LONGEST_WAIT);
         match (stem, number) {
             ("flaky", n) => Some(Fault::Flaky(u32::try_from(n.unwrap_or(2)).unwrap_or(2).max(1))),
             ("slow-first-byte", _) => Some(Fault::SlowFirstByte(milliseconds(2_000))),
@@ -120,6 +123,7 @@ mod tests {
         assert_eq!(Fault::named("slow-first-byte"), Some(Fault::SlowFirstByte(Duration::from_millis(2_000))));
         assert_eq!(Fault::of_model("sim-flaky-3"), Some(Fault::Flaky(3)));
         assert_eq!(Fault::named("flaky-0"), Some(Fault::Flaky(1)));
+        assert_eq!(Fault::named("slow-tokens-18446744073709551615"), Some(Fault::SlowTokens(LONGEST_WAIT)));
     }
 
     #[test]

@@ -12,14 +12,15 @@
 //! | `GET /sim/last` | the last POST as it arrived, headers and body: what redaction left of a prompt |
 //! | `GET /sim/counts` | requests, and how their answers ended |
 //!
-//! Answers are the same for the same prompt. Echo: the model `echo`, the header `x-sim-echo: 1`, or a last user message beginning
-//! with `echo:` returns that message token by token. A tool is called when `tool_choice` demands it or the last user message names
-//! it. Names beginning with `gpt-`, `openai-` and `text-embedding-` answer in OpenAI's manners, all others in Cerebras's.
+//! Answers are the same for the same prompt. Echo: the model `echo`, the header `x-sim-echo: 1`, or a last user message that
+//! begins with `echo:` returns that message token by token. A tool is called when `tool_choice` demands it or the last user
+//! message names it. Models beginning with `gpt-`, `openai-` and `text-embedding-` answer in OpenAI's manners, all others,
+//! `gpt-oss-` among them, in Cerebras's.
 //!
-//! Faults, by model (`sim-429`) or header (`x-sim-fault: 429`), are listed in [`fault::TABLE`]. Other headers: `x-sim-after` (tokens
-//! before a fault in the middle), `x-sim-retry-after` (seconds), `x-sim-tokens` (exact length of the answer),
-//! `x-sim-tokens-per-second` (0: unpaced), `x-sim-style` (`cerebras`, `openai`), `x-sim-strict: 1` (unknown fields are refused, as
-//! Cerebras does).
+//! Faults, by model (`sim-429`) or header (`x-sim-fault: 429`), are listed in [`fault::TABLE`]. Other headers: `x-sim-after`
+//! (tokens before a fault in the middle), `x-sim-retry-after` (seconds), `x-sim-tokens` (exact length of the answer),
+//! `x-sim-tokens-per-second` (0: unpaced), `x-sim-style` (`cerebras`, `openai`), `x-sim-strict: 1` (unknown fields are refused,
+//! as Cerebras does).
 //!
 //! What it is not: it enforces no rate limits, ignores `temperature`, `seed`, `logit_bias` and `logprobs`, and reads plain JSON
 //! bodies only.

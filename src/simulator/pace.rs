@@ -65,7 +65,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_due_at_its_time_and_not_a_nanosecond_before(speed in 1u32..100_000, index in 0usize..1_000_000, prompt in 0usize..5_000) {
+        fn a_token_is_due_at_its_time_and_not_a_nanosecond_before(
+            speed in 1u32..100_000,
+            index in 0usize..1_000_000,
+            prompt in 0usize..5_000,
+        ) {
             let timeline = Timeline::new(prompt, speed);
             let at = timeline.at(index);
             prop_assert!(timeline.due(at) > index);

@@ -168,12 +168,12 @@ impl Script {
     }
 
     /// The chunks before the first token.
-    pub fn open(&self, out: &mut String) {
+    pub fn open(&self, out: &mut Vec<u8>) {
         (0..self.choices.len()).for_each(|index| self.envelope.opening(index, out));
     }
 
     /// The chunks of one moment: the nth piece of every choice that has one.
-    pub fn tell(&self, pieces: &[Vec<Piece<'_>>], nth: usize, out: &mut String) {
+    pub fn tell(&self, pieces: &[Vec<Piece<'_>>], nth: usize, out: &mut Vec<u8>) {
         for (index, pieces) in pieces.iter().enumerate() {
             if let Some(piece) = pieces.get(nth) {
                 self.envelope.piece(index, *piece, out);
@@ -182,7 +182,7 @@ impl Script {
     }
 
     /// The chunks after the last token, without the done marker.
-    pub fn close(&self, out: &mut String) {
+    pub fn close(&self, out: &mut Vec<u8>) {
         let last = self.choices.len().saturating_sub(1);
         self.choices.iter().enumerate().for_each(|(index, choice)| self.envelope.closing(index, choice, index == last, out));
     }

@@ -1,7 +1,7 @@
 //! The bytes of an answer: whole objects, stream chunks, usage and times, as Cerebras and OpenAI write them.
 //!
-//! Written out by hand where a number's form matters: the API prints times like `0.000073161`, which a JSON library would turn
-//! into `7.3161e-05`, and relays must keep such numbers as they are.
+//! Times are written by hand, because the API prints them like `0.000073161`, which a JSON library would turn into `7.3161e-05`,
+//! and relays must keep such numbers as they are. Chunks are written by hand because a load test makes millions of them.
 
 use super::answer::{Call, Choice, Piece};
 use super::ask::Ask;
@@ -9,16 +9,18 @@ use super::model::Style;
 use super::pace::{QUEUE_TIME, prompt_time};
 use crate::openai::request::Endpoint;
 use serde_json::{Value, json};
-use std::fmt::Write;
+use std::io::Write;
 use std::time::Duration;
 
 /// What every object of one answer repeats, and its accounts.
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    id: String,
+    /// The first fields, up to the bracket that opens the choices.
+    start: String,
+    /// The bracket that closes them, and the fields up to the kind of object, which is the last that all objects have.
+    rest: String,
     /// Seconds since 1970.
     created: u64,
-    model: String,
     chat: bool,
     style: Style,
     include_usage: bool,
@@ -34,10 +36,11 @@ impl Envelope {
     pub fn new(ask: &Ask, choices: &[Choice], speed: u32, created: u64) -> Self {
         let chat = ask.endpoint == Endpoint::ChatCompletions;
         let longest = choices.iter().map(Choice::tokens).max().unwrap_or(0);
+        let (id, model) = (uuid::Uuid::now_v7(), Value::from(ask.model.id.as_str()));
         Self {
-            id: format!("{}-{}", if chat { "chatcmpl" } else { "cmpl" }, uuid::Uuid::now_v7()),
+            start: format!("\"id\":\"{}-{id}\",\"choices\":[", if chat { "chatcmpl" } else { "cmpl" }),
+            rest: format!("],\"created\":{created},\"model\":{model},\"system_fingerprint\":\"fp_simulator\",\"object\":"),
             created,
-            model: ask.model.id.clone(),
             chat,
             style: ask.model.style,
             include_usage: ask.include_usage,
@@ -50,94 +53,103 @@ impl Envelope {
 
     /// The answer in one object.
     pub fn whole(&self, choices: &[Choice]) -> Vec<u8> {
-        let choices: Vec<_> = choices.iter().enumerate().map(|(index, choice)| self.choice(index, choice)).collect();
         let object = if self.chat { "chat.completion" } else { "text_completion" };
-        let mut out = String::from("{");
-        self.begin(&mut out, object, &Value::Array(choices).to_string());
-        let _ = write!(out, ",\"usage\":{}", self.usage());
-        self.end(&mut out);
-        out.into_bytes()
+        let choices: Vec<_> = choices.iter().enumerate().map(|(index, choice)| self.choice(index, choice).to_string()).collect();
+        let mut out = Vec::new();
+        put(&mut out, format_args!("{{{}{}{}\"{object}\"", self.start, choices.join(","), self.rest));
+        self.accounts(&mut out);
+        out.push(b'}');
+        out
     }
 
     /// The chunk that opens a choice.
-    pub fn opening(&self, index: usize, out: &mut String) {
+    pub fn opening(&self, index: usize, out: &mut Vec<u8>) {
         if self.chat {
-            self.delta(index, &json!({"role": "assistant"}).to_string(), out);
+            self.chunk(out, false, |out| {
+                out.extend_from_slice(b"{\"delta\":{\"role\":\"assistant\"");
+                self.end_delta(index, out);
+            });
         }
     }
 
     /// The chunk of one piece.
-    pub fn piece(&self, index: usize, piece: Piece<'_>, out: &mut String) {
-        let delta = match piece {
-            Piece::Content(text) if !self.chat => return self.text(index, text, None, out),
-            Piece::Content(text) => json!({"content": text}),
-            Piece::Reasoning(text) => json!({"reasoning": text}),
-            Piece::Call(nth, call) => json!({"tool_calls": [tool_call(call, "", Some(nth))]}),
-            Piece::Arguments(nth, part) => json!({"tool_calls": [{"index": nth, "function": {"arguments": part}}]}),
-        };
-        self.delta(index, &delta.to_string(), out);
+    pub fn piece(&self, index: usize, piece: Piece<'_>, out: &mut Vec<u8>) {
+        self.chunk(out, false, |out| {
+            match piece {
+                Piece::Content(text) if !self.chat => {
+                    out.extend_from_slice(b"{\"text\":");
+                    quote(text, out);
+                    return put(out, format_args!(",\"index\":{index},\"finish_reason\":null,\"logprobs\":null}}"));
+                }
+                Piece::Content(text) => {
+                    out.extend_from_slice(b"{\"delta\":{\"content\":");
+                    quote(text, out);
+                }
+                Piece::Reasoning(text) => {
+                    out.extend_from_slice(b"{\"delta\":{\"reasoning\":");
+                    quote(text, out);
+                }
+                Piece::Call(nth, call) => {
+                    put(out, format_args!("{{\"delta\":{{\"tool_calls\":[{}]", tool_call(call, "", Some(nth))))
+                }
+                Piece::Arguments(nth, part) => {
+                    put(out, format_args!("{{\"delta\":{{\"tool_calls\":[{{\"index\":{nth},\"function\":{{\"arguments\":"));
+                    quote(part, out);
+                    out.extend_from_slice(b"}}]");
+                }
+            }
+            self.end_delta(index, out);
+        });
     }
 
     /// The chunk that ends a choice; after the last choice come the accounts.
-    pub fn closing(&self, index: usize, choice: &Choice, is_last: bool, out: &mut String) {
-        let accounts = is_last && self.style == Style::Cerebras;
-        let finish = Value::from(choice.finish);
-        if self.chat {
-            self.chunk(&format!("[{{\"delta\":{{}},\"finish_reason\":{finish},\"index\":{index}}}]"), accounts, out);
-        } else {
-            let last = format!("[{{\"text\":\"\",\"finish_reason\":{finish},\"index\":{index},\"logprobs\":null}}]");
-            self.chunk(&last, accounts, out);
-        }
+    pub fn closing(&self, index: usize, choice: &Choice, is_last: bool, out: &mut Vec<u8>) {
+        let finish = choice.finish;
+        self.chunk(out, is_last && self.style == Style::Cerebras, |out| {
+            if self.chat {
+                put(out, format_args!("{{\"delta\":{{}},\"finish_reason\":\"{finish}\",\"index\":{index}}}"));
+            } else {
+                put(out, format_args!("{{\"text\":\"\",\"index\":{index},\"finish_reason\":\"{finish}\",\"logprobs\":null}}"));
+            }
+        });
         if is_last && self.style == Style::OpenAi && self.include_usage {
-            self.chunk("[]", true, out);
+            self.chunk(out, true, |_| {});
         }
     }
 
-    fn delta(&self, index: usize, delta: &str, out: &mut String) {
-        let finish = if self.style == Style::OpenAi { ",\"logprobs\":null,\"finish_reason\":null" } else { "" };
-        self.chunk(&format!("[{{\"delta\":{delta},\"index\":{index}{finish}}}]"), false, out);
-    }
-
-    fn text(&self, index: usize, text: &str, finish: Option<&str>, out: &mut String) {
-        self.chunk(&json!([{"text": text, "index": index, "finish_reason": finish, "logprobs": null}]).to_string(), false, out);
-    }
-
-    /// One event. `accounts` adds the usage and, for Cerebras, the times.
-    fn chunk(&self, choices: &str, accounts: bool, out: &mut String) {
-        out.push_str("data: {");
-        self.begin(out, if self.chat { "chat.completion.chunk" } else { "text_completion" }, choices);
+    /// One event, with what `choices` writes between the brackets, and the usage and times if `accounts`.
+    fn chunk(&self, out: &mut Vec<u8>, accounts: bool, choices: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(b"data: {");
+        out.extend_from_slice(self.start.as_bytes());
+        choices(out);
+        out.extend_from_slice(self.rest.as_bytes());
+        out.extend_from_slice(if self.chat { b"\"chat.completion.chunk\"" } else { b"\"text_completion\"" });
         if accounts {
-            let _ = write!(out, ",\"usage\":{}", self.usage());
-            self.end(out);
-        } else {
-            out.push('}');
+            self.accounts(out);
         }
-        out.push_str("\n\n");
+        out.extend_from_slice(b"}\n\n");
     }
 
-    fn begin(&self, out: &mut String, object: &str, choices: &str) {
-        let model = Value::from(self.model.as_str());
-        let _ = write!(
-            out,
-            "\"id\":\"{}\",\"choices\":{choices},\"created\":{},\"model\":{model},\"system_fingerprint\":\"fp_simulator\",\"object\":\"{object}\"",
-            self.id, self.created
-        );
+    fn end_delta(&self, index: usize, out: &mut Vec<u8>) {
+        let nulls = if self.style == Style::OpenAi { ",\"logprobs\":null,\"finish_reason\":null" } else { "" };
+        put(out, format_args!("}},\"index\":{index}{nulls}}}"));
     }
 
-    fn end(&self, out: &mut String) {
+    /// The usage and, for Cerebras, the times.
+    fn accounts(&self, out: &mut Vec<u8>) {
+        put(out, format_args!(",\"usage\":{}", self.usage()));
         if self.style == Style::Cerebras {
             let (queue, prompt, completion) = (QUEUE_TIME, prompt_time(self.prompt_tokens), self.completion_time);
-            let _ = write!(
+            let total = seconds(queue + prompt + completion);
+            let (queue, prompt, completion) = (seconds(queue), seconds(prompt), seconds(completion));
+            put(
                 out,
-                ",\"time_info\":{{\"queue_time\":{},\"prompt_time\":{},\"completion_time\":{},\"total_time\":{},\"created\":{}}}",
-                seconds(queue),
-                seconds(prompt),
-                seconds(completion),
-                seconds(queue + prompt + completion),
-                self.created
+                format_args!(
+                    ",\"time_info\":{{\"queue_time\":{queue},\"prompt_time\":{prompt},\"completion_time\":{completion},"
+                ),
             );
+            put(out, format_args!("\"total_time\":{total},\"created\":{}}}", self.created));
         }
-        out.push('}');
     }
 
     fn usage(&self) -> Value {
@@ -177,6 +189,16 @@ pub fn models<'a>(names: impl Iterator<Item = &'a str>) -> Value {
 /// One model of the list.
 pub fn model(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "simulator"})
+}
+
+/// Writes formatted text; into memory that cannot fail.
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+/// Writes a JSON string; into memory that cannot fail.
+fn quote(text: &str, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, text);
 }
 
 fn tool_call(call: &Call, arguments: &str, index: Option<usize>) -> Value {
