@@ -104,11 +104,22 @@ fn describe(prompt: &Prompt<'_>, exchange: &mut Exchange) {
     }
     for channel in [Channel::Content, Channel::Reasoning, Channel::Arguments, Channel::Definition, Channel::Other] {
         if prompt.texts.iter().any(|t| t.channel == channel) {
-            facts.scanned.push(channel.as_str());
+            facts.scanned.push(channel_name(channel));
         }
     }
     for what in &prompt.unscanned {
         METRICS.unscanned.with_label_values(&[what]).inc();
+    }
+}
+
+/// The word records use.
+fn channel_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Content => "content",
+        Channel::Reasoning => "reasoning",
+        Channel::Arguments => "arguments",
+        Channel::Definition => "definition",
+        Channel::Other => "other",
     }
 }
 

@@ -4,7 +4,8 @@
 //! findings is identical to the provider's, token for token. Order is kept across channels. A match that spans events puts its
 //! marker into the first and takes its text out of the others.
 
-use crate::openai::chunk::{AnswerChannel, AnswerKind, Chunk};
+use crate::openai::chunk::{AnswerChannel, AnswerKind, Chunk, DeltaEdit};
+use crate::openai::edit::rewrite;
 use crate::openai::sse::Event;
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
@@ -28,8 +29,12 @@ struct Held {
     spans: Vec<Span>,
 }
 
-/// Replaced byte ranges of one delta's text.
-type Edits = Vec<(Range<usize>, String)>;
+/// One replaced byte range of one delta's text.
+struct Edit {
+    delta: usize,
+    range: Range<usize>,
+    with: String,
+}
 
 /// Where one delta of an event lies in its channel's text.
 struct Span {
@@ -97,7 +102,7 @@ impl Held {
         // It was read once already: reading it again is for the rare event that changes.
         let Some(data) = self.event.data() else { return self.event.raw };
         match Chunk::read(&data) {
-            Ok(chunk) => self.event.with_data(&chunk.edited(&edits)),
+            Ok(chunk) => self.event.with_data(&edited(&chunk, &edits)),
             Err(_) => Bytes::new(),
         }
     }
@@ -105,7 +110,7 @@ impl Held {
 
 impl Span {
     /// The replacements that fall into this delta, in its own offsets. The marker belongs to the delta where the match begins.
-    fn edits(&self, answer: &mut Answer) -> Edits {
+    fn edits(&self, delta: usize, answer: &mut Answer) -> Vec<Edit> {
         let channel = answer.at(self.channel);
         let mut edits = Vec::new();
         while let Some(next) = channel.replacements.front() {
@@ -115,7 +120,8 @@ impl Span {
             let local = next.range.start.max(self.range.start)..next.range.end.min(self.range.end);
             let with = if next.range.start >= self.range.start { next.with.clone() } else { String::new() };
             if local.start < local.end {
-                edits.push(((local.start - self.range.start) as usize..(local.end - self.range.start) as usize, with));
+                let range = (local.start - self.range.start) as usize..(local.end - self.range.start) as usize;
+                edits.push(Edit { delta, range, with });
             }
             if next.range.end > self.range.end {
                 break;
@@ -150,13 +156,20 @@ fn judge(
 pub fn judge_whole(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<Option<Vec<u8>>, Refusal> {
     let spans = judge(chunk, answer, |_, _| Ok(()))?;
     end_where(answer, |_| true)?;
-    Ok(edits(&spans, answer).map(|edits| chunk.edited(&edits)))
+    Ok(edits(&spans, answer).map(|edits| edited(chunk, &edits)))
 }
 
-/// The replacements that fall into each delta; `None` when there are none at all.
-fn edits(spans: &[Span], answer: &mut Answer) -> Option<Vec<Edits>> {
-    let edits: Vec<Edits> = spans.iter().map(|span| span.edits(answer)).collect();
-    edits.iter().any(|e| !e.is_empty()).then_some(edits)
+/// The replacements that fall into an object's deltas; `None` when there are none.
+fn edits(spans: &[Span], answer: &mut Answer) -> Option<Vec<Edit>> {
+    let edits: Vec<Edit> = spans.iter().enumerate().flat_map(|(delta, span)| span.edits(delta, answer)).collect();
+    (!edits.is_empty()).then_some(edits)
+}
+
+/// The object with its texts edited, and nothing else but what would repeat them.
+fn edited(chunk: &Chunk<'_>, edits: &[Edit]) -> Vec<u8> {
+    let edits: Vec<DeltaEdit<'_>> =
+        edits.iter().map(|e| DeltaEdit { delta: e.delta, range: e.range.clone(), with: &e.with }).collect();
+    rewrite(chunk.json.as_bytes(), chunk.splices(&edits))
 }
 
 /// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last

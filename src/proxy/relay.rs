@@ -4,7 +4,7 @@
 //! judged whole, so that it can still become a refusal, or be asked of another target when it breaks off.
 
 use super::hold::{Hold, judge_whole};
-use crate::openai::chunk::{Chunk, Usage, may_hold_finish, may_hold_usage};
+use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
 use crate::openai::sse::{Decoder, Event};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
@@ -165,7 +165,7 @@ impl Relay {
         };
         self.tally.chunks += 1;
         let first = self.tally.chunks == 1;
-        if !first && !self.answer.is_watched() && !may_hold_usage(&data) && !may_hold_finish(&data) {
+        if !first && !self.answer.is_watched() && !may_hold_usage(&data) && !may_finish(&data) {
             drop(data);
             hold.pass(event, &mut self.answer, out);
             return Ok(());
@@ -226,8 +226,8 @@ impl Tally {
             self.finish_reasons.push(reason.to_string());
         }
         if self.id.is_none() {
-            self.id = chunk.id().map(Into::into);
-            self.model = chunk.model().map(Into::into);
+            self.id = chunk.id.as_deref().map(Into::into);
+            self.model = chunk.model.as_deref().map(Into::into);
         }
         self.error |= chunk.error;
     }
@@ -251,6 +251,13 @@ impl Gathered {
     fn into_bytes(self) -> Bytes {
         join(self.0)
     }
+}
+
+/// Whether an object may end a choice: as cheap as [`may_hold_usage`], and as approximate.
+fn may_finish(json: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(json, b"\"finish_reason\"") else { return false };
+    let value = json[at + b"\"finish_reason\"".len()..].iter().find(|b| !matches!(b, b':' | b' '));
+    value.is_some_and(|b| *b != b'n')
 }
 
 /// The events that leave with one piece, as few buffers as can be: neighbours within `piece` are one slice of it.
