@@ -89,7 +89,7 @@ pub fn encode_into(text: &str, encoded: &mut String) {
 /// Maps a byte range of the decoded value back to the raw literal. A border inside a character, or inside what one escape
 /// decodes to, moves outwards. For several ranges of one literal use [`Offsets`].
 pub fn raw_range(raw: &str, decoded: Range<usize>) -> Range<usize> {
-    Offsets::new(raw).range(decoded)
+    Offsets::new(raw.as_bytes()).range(decoded)
 }
 
 /// Maps ascending byte ranges of a decoded value to its raw literal, in one pass over all of them.
@@ -103,8 +103,8 @@ pub struct Offsets<'a> {
 
 impl<'a> Offsets<'a> {
     /// Maps into `raw`, what stands between the quotes.
-    pub fn new(raw: &'a str) -> Self {
-        Self { raw: raw.as_bytes(), at: 0, decoded: 0 }
+    pub fn new(raw: &'a [u8]) -> Self {
+        Self { raw, at: 0, decoded: 0 }
     }
 
     /// The raw range of `decoded`, which must not begin before the end of the range asked last.

@@ -174,7 +174,7 @@ proptest! {
     #[test]
     fn one_pass_maps_as_many_single_ones(raw in literal(), step in 1usize..9) {
         let length = decode(&raw).len();
-        let mut offsets = Offsets::new(&raw);
+        let mut offsets = Offsets::new(raw.as_bytes());
         for start in (0..length).step_by(step) {
             let range = start..(start + step / 2).min(length);
             let mapped = offsets.range(range.clone());
