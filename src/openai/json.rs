@@ -379,4 +379,4 @@ fn name(key: Literal<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::openai) mod tests;

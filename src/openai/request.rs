@@ -1,5 +1,6 @@
 //! A borrowed view of a request body: the few fields the gateway acts on and every text channel a policy must read.
 
+mod message;
 mod scan;
 mod structural;
 
@@ -135,8 +136,9 @@ impl<'a> Prompt<'a> {
     /// # Errors
     /// 400 that names the byte offset or the path: not UTF-8 or not JSON (`invalid_json`), nested too deep (`too_deep`), a key
     /// twice in one object (`duplicate_key`), or not a request of this endpoint (`invalid_request`).
+    #[allow(clippy::result_large_err, reason = "made once a request, and only when it is refused")]
     pub fn read(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, Refusal> {
-        scan::scan(endpoint, body)
+        Ok(scan::scan(endpoint, body)?)
     }
 
     /// Makes the body name `model`; `None` if it does.

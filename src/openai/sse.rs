@@ -5,7 +5,7 @@
 //! how the transport cut it.
 //!
 //! Lines end in LF, CRLF or CR. After a CR the next byte must be seen to tell the last two apart, so a comment that ends in a
-//! bare CR leaves with the next byte; a block whose previous line ended in a bare CR takes the next CR at its word.
+//! bare CR leaves with the next byte; two CRs in a row end a block without waiting.
 
 mod block;
 
@@ -29,7 +29,8 @@ pub struct Event {
 struct Data {
     /// The value of the first `data` line.
     value: Range<usize>,
-    /// The `data` lines after the first, whole, and their values.
+    /// The `data` lines after the first, each with the line end *before* it, and their values. Without such a range, what
+    /// follows a line end still does: no CR meets a strange LF.
     more: Vec<(Range<usize>, Range<usize>)>,
 }
 

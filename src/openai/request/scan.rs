@@ -1,14 +1,14 @@
 //! Walks a request body once and collects what a policy must read. Shapes the API does not know are read leniently: a string
 //! in an odd place is still a text.
 
-use super::structural::{Place, is_media, is_name, is_structural};
+use super::structural::{Place, is_name, is_structural};
 use super::{Channel, Endpoint, Prompt, Role, StreamOptions, Text};
 use crate::openai::json::{JsonError, Kind, Leaf, Literal, Problem, Reader, utf8};
 use crate::refusal::Refusal;
 use std::borrow::Cow;
 
 /// Reads `body` into a view.
-pub(super) fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Prompt<'_>, Refusal> {
+pub(super) fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Prompt<'_>, Unfit> {
     let mut scan = Scan {
         reader: Reader::strict(utf8(body)?),
         seen_input: false,
@@ -25,21 +25,40 @@ pub(super) fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Prompt<'_>, Refusa
         },
     };
     if scan.reader.kind()? != Kind::Object {
-        return Err(Refusal::invalid("invalid_request", "the request body must be a JSON object"));
+        return Err(Unfit::Member("", "the request body must be a JSON object"));
     }
     scan.body()?;
     scan.reader.end()?;
     if !scan.seen_input {
-        return Err(wrong(endpoint.input(), "is required"));
+        return Err(Unfit::Member(endpoint.input(), "is required"));
     }
     scan.prompt.unscanned.sort_unstable();
     scan.prompt.unscanned.dedup();
     Ok(scan.prompt)
 }
 
-impl From<JsonError> for Refusal {
-    /// 400. The message names the byte, or the path of a duplicate key.
+/// Why a body is not a request. Small, for it travels through every step of the walk.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    Json(JsonError),
+    /// The member at fault, and what is wrong with it.
+    Member(&'static str, &'static str),
+}
+
+impl From<JsonError> for Unfit {
     fn from(error: JsonError) -> Self {
+        Unfit::Json(error)
+    }
+}
+
+impl From<Unfit> for Refusal {
+    /// 400. The message names the byte, or the path of a duplicate key.
+    fn from(unfit: Unfit) -> Self {
+        let error = match unfit {
+            Unfit::Member("", what) => return Refusal::invalid("invalid_request", what),
+            Unfit::Member(param, what) => return Refusal::invalid("invalid_request", format!("`{param}` {what}")).at(param),
+            Unfit::Json(error) => error,
+        };
         let code = match &error.problem {
             Problem::Utf8 | Problem::Expected(_) => "invalid_json",
             Problem::TooDeep => "too_deep",
@@ -53,34 +72,33 @@ impl From<JsonError> for Refusal {
     }
 }
 
-fn wrong(param: &'static str, what: &str) -> Refusal {
-    Refusal::invalid("invalid_request", format!("`{param}` {what}")).at(param)
-}
+pub(super) type Read = Result<(), Unfit>;
 
 /// Where a text found now would stand.
 #[derive(Clone, Copy)]
-struct Spot {
-    role: Role,
-    channel: Channel,
-    message: usize,
+pub(super) struct Spot {
+    pub(super) role: Role,
+    pub(super) channel: Channel,
+    pub(super) message: usize,
 }
 
 impl Spot {
     const OTHER: Self = Self { role: Role::User, channel: Channel::Other, message: 0 };
 
-    fn on(self, channel: Channel) -> Self {
+    pub(super) fn on(self, channel: Channel) -> Self {
         Self { channel, ..self }
     }
 }
 
-struct Scan<'a> {
-    reader: Reader<'a>,
-    prompt: Prompt<'a>,
+/// A walk over one body.
+pub(super) struct Scan<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) prompt: Prompt<'a>,
     seen_input: bool,
 }
 
 impl<'a> Scan<'a> {
-    fn body(&mut self) -> Result<(), Refusal> {
+    fn body(&mut self) -> Read {
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
             let key = key.decode();
@@ -101,9 +119,9 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn model(&mut self) -> Result<(), Refusal> {
+    fn model(&mut self) -> Read {
         if self.reader.kind()? != Kind::String {
-            return Err(wrong("model", "must be a string"));
+            return Err(Unfit::Member("model", "must be a string"));
         }
         let literal = self.reader.string()?;
         let model = literal.decode();
@@ -114,16 +132,16 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn stream(&mut self) -> Result<(), Refusal> {
+    fn stream(&mut self) -> Read {
         match self.reader.kind()? {
             Kind::Bool => self.prompt.stream = self.reader.bool()?,
             Kind::Null => self.reader.null()?,
-            _ => return Err(wrong("stream", "must be true, false or null")),
+            _ => return Err(Unfit::Member("stream", "must be true, false or null")),
         }
         Ok(())
     }
 
-    fn stream_options(&mut self) -> Result<(), Refusal> {
+    fn stream_options(&mut self) -> Read {
         match self.reader.kind()? {
             Kind::Null => self.prompt.stream_options = StreamOptions::Null(self.reader.skip()?),
             Kind::Object => {
@@ -145,173 +163,25 @@ impl<'a> Scan<'a> {
                             start..self.reader.position()
                         }
                         Kind::Null => self.reader.skip()?,
-                        _ => return Err(wrong("stream_options.include_usage", "must be true, false or null")),
+                        _ => return Err(Unfit::Member("stream_options.include_usage", "must be true, false or null")),
                     };
                     self.prompt.stream_options = StreamOptions::Usage(value);
                 }
             }
-            _ => return Err(wrong("stream_options", "must be an object or null")),
-        }
-        Ok(())
-    }
-
-    fn messages(&mut self) -> Result<(), Refusal> {
-        if self.reader.kind()? != Kind::Array {
-            return Err(wrong("messages", "must be an array"));
-        }
-        self.reader.enter_array()?;
-        let mut message = 0;
-        while self.reader.next_element()? {
-            self.message(message)?;
-            message += 1;
-        }
-        Ok(())
-    }
-
-    fn message(&mut self, message: usize) -> Result<(), Refusal> {
-        let spot = Spot { role: Role::User, channel: Channel::Content, message };
-        if self.reader.kind()? != Kind::Object {
-            return self.leaves(spot, None);
-        }
-        let from = self.prompt.texts.len();
-        let mut role = Role::User;
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            let key_text = key.decode();
-            match (key_text.as_ref(), kind) {
-                ("role", Kind::String) => {
-                    let literal = self.reader.string()?;
-                    let word = literal.decode();
-                    role = Role::named(&word);
-                    self.unless_structural(Place::Message, "role", spot.on(Channel::Other), literal);
-                }
-                ("tool_call_id", Kind::String) => {
-                    let literal = self.reader.string()?;
-                    self.unless_structural(Place::Message, "tool_call_id", spot.on(Channel::Other), literal);
-                }
-                ("content", _) => self.content(spot)?,
-                ("reasoning" | "reasoning_content" | "refusal", _) => self.content(spot.on(Channel::Reasoning))?,
-                ("tool_calls", Kind::Array) => {
-                    self.reader.enter_array()?;
-                    while self.reader.next_element()? {
-                        self.call(spot)?;
-                    }
-                }
-                ("tool_calls" | "function_call", _) => self.call(spot)?,
-                ("audio", Kind::Object) => {
-                    self.prompt.unscanned.push("audio");
-                    self.leaves(spot.on(Channel::Other), None)?;
-                }
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot.on(Channel::Other), None)?;
-                }
-            }
-        }
-        // The role may stand after the content.
-        for text in self.prompt.texts.iter_mut().skip(from) {
-            text.role = role;
-        }
-        Ok(())
-    }
-
-    /// A string, or an array of parts.
-    fn content(&mut self, spot: Spot) -> Result<(), Refusal> {
-        if self.reader.kind()? != Kind::Array {
-            return self.part(spot);
-        }
-        self.reader.enter_array()?;
-        while self.reader.next_element()? {
-            self.part(spot)?;
-        }
-        Ok(())
-    }
-
-    fn part(&mut self, spot: Spot) -> Result<(), Refusal> {
-        if self.reader.kind()? != Kind::Object {
-            return self.leaves(spot, None);
-        }
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            match (key.decode().as_ref(), kind) {
-                (_, Kind::Null) => self.reader.null()?,
-                ("type", Kind::String) => {
-                    let literal = self.reader.string()?;
-                    self.unless_structural(Place::Part, "type", spot.on(Channel::Other), literal);
-                }
-                ("content", _) => self.content(spot)?,
-                ("refusal", _) => self.leaves(spot.on(Channel::Reasoning), None)?,
-                ("image_url" | "image", _) => self.media(spot, "image")?,
-                ("input_audio" | "audio_url" | "audio", _) => self.media(spot, "audio")?,
-                ("file" | "video_url" | "video", _) => self.media(spot, "file")?,
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot, None)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A medium: its bytes cannot be read, what is said about it can.
-    fn media(&mut self, spot: Spot, what: &'static str) -> Result<(), Refusal> {
-        self.prompt.unscanned.push(what);
-        let spot = spot.on(Channel::Other);
-        let prompt = &mut self.prompt;
-        self.reader.walk(|leaf| match leaf {
-            Leaf::String(key, literal) => {
-                let text = literal.decode();
-                let key = key.map(|key| key.decode());
-                if !is_media(&text) && !key.is_some_and(|key| is_structural(Place::Media, &key, &text)) {
-                    prompt.texts.push(found(spot, literal, text, false));
-                }
-            }
-            Leaf::Key(key) => push_name(prompt, spot, key),
-            Leaf::Number => {}
-        })?;
-        Ok(())
-    }
-
-    /// An element of `tool_calls`, or a `function_call`; also what stands under `function` or `custom` in the former.
-    fn call(&mut self, spot: Spot) -> Result<(), Refusal> {
-        if self.reader.kind()? != Kind::Object {
-            return self.leaves(spot, None);
-        }
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            let key_text = key.decode();
-            match (key_text.as_ref(), kind) {
-                ("function" | "custom", Kind::Object) => self.call(spot)?,
-                ("arguments", Kind::String) => {
-                    let literal = self.reader.string()?;
-                    self.push(spot.on(Channel::Arguments), literal, true);
-                }
-                ("arguments" | "input", _) => self.leaves(spot, None)?,
-                (key, Kind::String) => {
-                    let literal = self.reader.string()?;
-                    self.unless_structural(Place::ToolCall, key, spot.on(Channel::Other), literal);
-                }
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot.on(Channel::Other), None)?;
-                }
-            }
+            _ => return Err(Unfit::Member("stream_options", "must be an object or null")),
         }
         Ok(())
     }
 
     /// `prompt` or `input`: text, texts, or tokens, which nobody here can read.
-    fn input(&mut self, key: &str) -> Result<(), Refusal> {
+    fn input(&mut self, key: &str) -> Read {
         let spot = Spot::OTHER.on(Channel::Content);
         let kind = self.reader.kind()?;
         if key == self.prompt.endpoint.input() {
             match (self.prompt.endpoint, kind) {
                 (_, Kind::String | Kind::Array) | (Endpoint::Completions, Kind::Null) => {}
-                (Endpoint::Completions, _) => return Err(wrong("prompt", "must be a string, an array or null")),
-                _ => return Err(wrong("input", "must be a string or an array")),
+                (Endpoint::Completions, _) => return Err(Unfit::Member("prompt", "must be a string, an array or null")),
+                _ => return Err(Unfit::Member("input", "must be a string or an array")),
             }
         }
         if kind != Kind::Array {
@@ -326,7 +196,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn tokens(&mut self, spot: Spot) -> Result<(), Refusal> {
+    fn tokens(&mut self, spot: Spot) -> Read {
         let mut tokens = false;
         let prompt = &mut self.prompt;
         self.reader.walk(|leaf| match leaf {
@@ -341,7 +211,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `tools` or `functions`: an array of definitions.
-    fn definitions(&mut self) -> Result<(), Refusal> {
+    fn definitions(&mut self) -> Read {
         if self.reader.kind()? != Kind::Array {
             return self.definition();
         }
@@ -353,7 +223,7 @@ impl<'a> Scan<'a> {
     }
 
     /// One tool: its name stands here, or under `function` or `custom`.
-    fn tool(&mut self) -> Result<(), Refusal> {
+    fn tool(&mut self) -> Read {
         let spot = Spot { role: Role::System, ..Spot::OTHER.on(Channel::Definition) };
         if self.reader.kind()? != Kind::Object {
             return self.definition();
@@ -382,13 +252,13 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn definition(&mut self) -> Result<(), Refusal> {
+    fn definition(&mut self) -> Read {
         let spot = Spot { role: Role::System, ..Spot::OTHER.on(Channel::Definition) };
         self.leaves(spot, Some(Place::Definition))
     }
 
     /// Every string of a value of any shape, and the keys in it that say something.
-    fn leaves(&mut self, spot: Spot, place: Option<Place>) -> Result<(), Refusal> {
+    pub(super) fn leaves(&mut self, spot: Spot, place: Option<Place>) -> Read {
         let prompt = &mut self.prompt;
         self.reader.walk(|leaf| match leaf {
             Leaf::String(key, literal) => {
@@ -404,29 +274,29 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn push(&mut self, spot: Spot, literal: Literal<'a>, json: bool) {
+    pub(super) fn push(&mut self, spot: Spot, literal: Literal<'a>, json: bool) {
         self.prompt.texts.push(found(spot, literal, literal.decode(), json));
     }
 
-    fn unless_structural(&mut self, place: Place, key: &str, spot: Spot, literal: Literal<'a>) {
+    pub(super) fn unless_structural(&mut self, place: Place, key: &str, spot: Spot, literal: Literal<'a>) {
         if !is_structural(place, key, &literal.decode()) {
             self.push(spot, literal, false);
         }
     }
 
-    fn name(&mut self, spot: Spot, key: Literal<'a>) {
+    pub(super) fn name(&mut self, spot: Spot, key: Literal<'a>) {
         push_name(&mut self.prompt, spot, key);
     }
 }
 
 /// A key that is more than a name is a text too.
-fn push_name<'a>(prompt: &mut Prompt<'a>, spot: Spot, key: Literal<'a>) {
+pub(super) fn push_name<'a>(prompt: &mut Prompt<'a>, spot: Spot, key: Literal<'a>) {
     let name = key.decode();
     if !is_name(&name) {
         prompt.texts.push(found(spot.on(Channel::Other), key, name, false));
     }
 }
 
-fn found<'a>(spot: Spot, literal: Literal<'a>, text: Cow<'a, str>, json: bool) -> Text<'a> {
+pub(super) fn found<'a>(spot: Spot, literal: Literal<'a>, text: Cow<'a, str>, json: bool) -> Text<'a> {
     Text { role: spot.role, channel: spot.channel, message: spot.message, raw: literal.range(), text, json }
 }

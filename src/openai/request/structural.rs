@@ -38,9 +38,7 @@ pub(super) fn is_structural(place: Place, key: &str, value: &str) -> bool {
 /// letter among them, or at most six digits.
 pub fn is_name(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-+=|".contains(&byte);
-    value.len() <= 128
-        && value.bytes().all(allowed)
-        && (value.len() <= 6 || value.bytes().any(|byte| byte.is_ascii_alphabetic()))
+    value.len() <= 128 && value.bytes().all(allowed) && (value.len() <= 6 || value.bytes().any(|byte| byte.is_ascii_alphabetic()))
 }
 
 /// Binary content inside a string: a `data:` URL of a medium, or bare base64 of some length. Text posing as either is text.

@@ -135,7 +135,13 @@ fn a_body_that_is_not_a_request_is_refused_and_told_where() {
 #[test]
 fn a_provider_that_is_not_asked_for_usage_is_asked() {
     let messages = r#""messages": [ ]"#;
-    for options in ["", r#""stream_options": null,"#, r#""stream_options": { },"#, r#""stream_options":{"include_usage":false, "x":1},"#, r#""stream_options":{ "x":"{" },"#] {
+    for options in [
+        "",
+        r#""stream_options": null,"#,
+        r#""stream_options": { },"#,
+        r#""stream_options":{"include_usage":false, "x":1},"#,
+        r#""stream_options":{ "x":"{" },"#,
+    ] {
         let body = format!(" {{\n  {options} \"stream\": true, {messages}\n}}");
         let prompt = chat(&body);
         let splices = vec![prompt.with_usage().unwrap(), prompt.with_model("m\"x").unwrap()];
@@ -172,8 +178,28 @@ fn sentences(value: &Value, found: &mut Vec<String>) {
 /// Bodies with known members in odd shapes.
 fn odd_value() -> impl Strategy<Value = Value> {
     const KEYS: &[&str] = &[
-        "messages", "role", "content", "type", "text", "tool_calls", "function", "arguments", "id", "image_url", "url", "prompt", "tools",
-        "name", "parameters", "metadata", "prediction", "refusal", "audio", "input", "file", "x",
+        "messages",
+        "role",
+        "content",
+        "type",
+        "text",
+        "tool_calls",
+        "function",
+        "arguments",
+        "id",
+        "image_url",
+        "url",
+        "prompt",
+        "tools",
+        "name",
+        "parameters",
+        "metadata",
+        "prediction",
+        "refusal",
+        "audio",
+        "input",
+        "file",
+        "x",
     ];
     let leaf = prop_oneof![
         3 => "[a-z]{1,4} [a-zé\"\\\\\n😀]{0,8}".prop_map(Value::from),

@@ -9,6 +9,8 @@ pub(super) struct Block {
     first: bool,
     /// Where the line being read begins.
     line: usize,
+    /// Where the line before it ended, its line end excluded.
+    previous: usize,
     /// No line end from `line` to here.
     scanned: usize,
     /// A line that is neither comment nor blank has been read, so a blank line must follow.
@@ -37,13 +39,17 @@ impl Block {
             let after = if unit.get(end) == Some(&b'\n') {
                 self.bare_cr = false;
                 end + 1
-            } else if self.bare_cr {
+            } else if self.bare_cr && end == self.line {
+                // `\r\r`: the unit is over. Should an LF follow, it is read as one more blank line, which means nothing.
                 end + 1
             } else {
                 match unit.get(end + 1).copied().or(next) {
                     // The LF belongs to this line end, but has not been taken yet.
                     Some(b'\n') if end + 1 == unit.len() => return None,
-                    Some(b'\n') => end + 2,
+                    Some(b'\n') => {
+                        self.bare_cr = false;
+                        end + 2
+                    }
                     Some(_) => {
                         self.bare_cr = true;
                         end + 1
@@ -51,7 +57,8 @@ impl Block {
                     None => return None,
                 }
             };
-            let complete = self.take_line(unit, end, after);
+            let complete = self.take_line(unit, end);
+            self.previous = end;
             self.line = after;
             self.scanned = after;
             if complete {
@@ -64,7 +71,7 @@ impl Block {
     pub(super) fn end(&mut self, unit: &[u8]) {
         let end = if unit.ends_with(b"\r") { unit.len() - 1 } else { unit.len() };
         if end >= self.line {
-            self.take_line(unit, end, unit.len());
+            self.take_line(unit, end);
         }
     }
 
@@ -73,8 +80,8 @@ impl Block {
         std::mem::take(self).data
     }
 
-    /// Takes the line up to `end`, its line end reaching to `after`; whether the unit is complete with it.
-    fn take_line(&mut self, unit: &[u8], end: usize, after: usize) -> bool {
+    /// Takes the line up to `end`; whether the unit is complete with it.
+    fn take_line(&mut self, unit: &[u8], end: usize) -> bool {
         let mut start = self.line;
         let mut line = unit.get(start..end).unwrap_or_default();
         if self.first && start == 0 && line.starts_with(b"\xef\xbb\xbf") {
@@ -96,7 +103,7 @@ impl Block {
         };
         match &mut self.data {
             None => self.data = Some(Data { value, more: Vec::new() }),
-            Some(data) => data.more.push((self.line..after, value)),
+            Some(data) => data.more.push((self.previous..end, value)),
         }
         false
     }

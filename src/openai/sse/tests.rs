@@ -52,7 +52,14 @@ fn a_keep_alive_of_one_line_leaves_at_once() {
 
 #[test]
 fn every_line_end_and_spelling_is_read() {
-    for stream in ["data: 1\n\n", "data:1\r\n\r\n", "data: 1\r\r", "\u{feff}data: 1\n\n", "event: x\nid: 2\nretry: 3\ndata:1\n\n", "data: 1"] {
+    for stream in [
+        "data: 1\n\n",
+        "data:1\r\n\r\n",
+        "data: 1\r\r",
+        "\u{feff}data: 1\n\n",
+        "event: x\nid: 2\nretry: 3\ndata:1\n\n",
+        "data: 1",
+    ] {
         assert_eq!(data(stream), [Some("1".into())], "{stream:?}");
     }
     assert_eq!(data("data\n\n"), [Some("".into())]);
@@ -112,7 +119,29 @@ fn stream() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
 }
 
+/// What a reader that sees the whole stream at once makes of it.
+fn payloads(stream: &str) -> Vec<String> {
+    let lines = stream.strip_prefix('\u{feff}').unwrap_or(stream).replace("\r\n", "\n").replace('\r', "\n");
+    let mut found = Vec::new();
+    for block in lines.split_inclusive('\n').collect::<Vec<_>>().split(|line| *line == "\n") {
+        let values = block.iter().map(|line| line.trim_end_matches('\n')).filter_map(|line| match line.split_once(':') {
+            Some(("data", value)) => Some(value.strip_prefix(' ').unwrap_or(value)),
+            None if line == "data" => Some(""),
+            _ => None,
+        });
+        let values: Vec<&str> = values.collect();
+        found.extend((!values.is_empty()).then(|| values.join("\n")));
+    }
+    found
+}
+
 proptest! {
+    #[test]
+    fn a_client_reads_the_same_payloads(stream in stream()) {
+        let ours: Vec<String> = data(&stream).into_iter().flatten().collect();
+        prop_assert_eq!(ours, payloads(&stream));
+    }
+
     #[test]
     fn any_split_of_a_stream_gives_the_same_events(stream in stream(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
         let bytes = stream.as_bytes();
