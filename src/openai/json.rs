@@ -361,6 +361,8 @@ fn path_of_key(text: &str, wanted: Literal<'_>) -> String {
         }
         if steps.last().is_some_and(|step| step.0.is_some_and(|key| key.range() == wanted.range())) {
             return steps.iter().fold(String::new(), |path, step| match step {
+                // Deeper than a person would follow.
+                _ if path.len() > 200 => path,
                 (Some(key), _) if path.is_empty() => name(*key),
                 (Some(key), _) => path + "." + &name(*key),
                 (None, count) => path + &format!("[{}]", count.saturating_sub(1)),

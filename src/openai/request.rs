@@ -12,6 +12,10 @@ use crate::refusal::Refusal;
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// Non-empty texts a request may have. More is refused: each costs some ninety bytes, which a body of tiny strings would
+/// multiply by twenty.
+pub const MAX_TEXTS: usize = 1 << 17;
+
 /// The request endpoints whose bodies the chain can read. Everything else under `/v1/` is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -122,7 +126,8 @@ pub struct Prompt<'a> {
     pub include_usage: bool,
     /// Where [`Prompt::with_usage`] writes.
     pub stream_options: StreamOptions,
-    /// Every string the provider would read, in body order, [`STRUCTURAL`] ones excepted.
+    /// Every string the provider would read, in body order, empty and [`STRUCTURAL`] ones excepted. Keys that are more than a
+    /// name ([`is_name`]) are among them.
     pub texts: Vec<Text<'a>>,
     /// What the chain cannot read, for the record's coverage: `image`, `audio`, `file`, `token_ids`. Sorted, distinct.
     pub unscanned: Vec<&'static str>,

@@ -1,6 +1,6 @@
 //! Walks the messages of a request: their content in all its shapes, and the calls of tools.
 
-use super::scan::{Read, Scan, Spot, Unfit, found, push_name};
+use super::scan::{Read, Scan, Spot, Unfit, add, push_name};
 use super::structural::{Place, is_media, is_structural};
 use super::{Channel, Role};
 use crate::openai::json::{Kind, Leaf};
@@ -29,6 +29,7 @@ impl Scan<'_> {
         let mut role = Role::User;
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
+            self.name(spot, key);
             let kind = self.reader.kind()?;
             let key_text = key.decode();
             match (key_text.as_ref(), kind) {
@@ -52,13 +53,10 @@ impl Scan<'_> {
                 }
                 ("tool_calls" | "function_call", _) => self.call(spot)?,
                 ("audio", Kind::Object) => {
-                    self.prompt.unscanned.push("audio");
+                    self.unread("audio");
                     self.leaves(spot.on(Channel::Other), None)?;
                 }
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot.on(Channel::Other), None)?;
-                }
+                _ => self.leaves(spot.on(Channel::Other), None)?,
             }
         }
         // The role may stand after the content.
@@ -86,6 +84,7 @@ impl Scan<'_> {
         }
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
+            self.name(spot, key);
             let kind = self.reader.kind()?;
             match (key.decode().as_ref(), kind) {
                 (_, Kind::Null) => self.reader.null()?,
@@ -98,10 +97,7 @@ impl Scan<'_> {
                 ("image_url" | "image", _) => self.media(spot, "image")?,
                 ("input_audio" | "audio_url" | "audio", _) => self.media(spot, "audio")?,
                 ("file" | "video_url" | "video", _) => self.media(spot, "file")?,
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot, None)?;
-                }
+                _ => self.leaves(spot, None)?,
             }
         }
         Ok(())
@@ -109,7 +105,7 @@ impl Scan<'_> {
 
     /// A medium: its bytes cannot be read, what is said about it can.
     fn media(&mut self, spot: Spot, what: &'static str) -> Read {
-        self.prompt.unscanned.push(what);
+        self.unread(what);
         let spot = spot.on(Channel::Other);
         let prompt = &mut self.prompt;
         self.reader.walk(|leaf| match leaf {
@@ -117,7 +113,7 @@ impl Scan<'_> {
                 let text = literal.decode();
                 let key = key.map(|key| key.decode());
                 if !is_media(&text) && !key.is_some_and(|key| is_structural(Place::Media, &key, &text)) {
-                    prompt.texts.push(found(spot, literal, text, false));
+                    add(prompt, spot, literal, text);
                 }
             }
             Leaf::Key(key) => push_name(prompt, spot, key),
@@ -133,23 +129,21 @@ impl Scan<'_> {
         }
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
+            self.name(spot, key);
             let kind = self.reader.kind()?;
             let key_text = key.decode();
             match (key_text.as_ref(), kind) {
                 ("function" | "custom", Kind::Object) => self.call(spot)?,
                 ("arguments", Kind::String) => {
                     let literal = self.reader.string()?;
-                    self.push(spot.on(Channel::Arguments), literal, true);
+                    self.push(spot.on(Channel::Arguments), literal);
                 }
                 ("arguments" | "input", _) => self.leaves(spot, None)?,
                 (key, Kind::String) => {
                     let literal = self.reader.string()?;
                     self.unless_structural(Place::ToolCall, key, spot.on(Channel::Other), literal);
                 }
-                _ => {
-                    self.name(spot, key);
-                    self.leaves(spot.on(Channel::Other), None)?;
-                }
+                _ => self.leaves(spot.on(Channel::Other), None)?,
             }
         }
         Ok(())

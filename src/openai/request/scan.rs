@@ -2,7 +2,7 @@
 //! in an odd place is still a text.
 
 use super::structural::{Place, is_name, is_structural};
-use super::{Channel, Endpoint, Prompt, Role, StreamOptions, Text};
+use super::{Channel, Endpoint, MAX_TEXTS, Prompt, Role, StreamOptions, Text};
 use crate::openai::json::{JsonError, Kind, Leaf, Literal, Problem, Reader, utf8};
 use crate::refusal::Refusal;
 use std::borrow::Cow;
@@ -32,8 +32,10 @@ pub(super) fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Prompt<'_>, Unfit>
     if !scan.seen_input {
         return Err(Unfit::Member(endpoint.input(), "is required"));
     }
+    if scan.prompt.texts.len() > MAX_TEXTS {
+        return Err(Unfit::Member("", "the request body holds more strings than the gateway reads"));
+    }
     scan.prompt.unscanned.sort_unstable();
-    scan.prompt.unscanned.dedup();
     Ok(scan.prompt)
 }
 
@@ -100,8 +102,8 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn body(&mut self) -> Read {
         self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let key = key.decode();
+        while let Some(literal) = self.reader.next_key()? {
+            let key = literal.decode();
             self.seen_input |= key == self.prompt.endpoint.input();
             match key.as_ref() {
                 "model" => self.model()?,
@@ -113,7 +115,10 @@ impl<'a> Scan<'a> {
                 "prediction" => self.part(Spot::OTHER.on(Channel::Content))?,
                 "tools" | "functions" => self.definitions()?,
                 "response_format" => self.definition()?,
-                _ => self.leaves(Spot::OTHER, None)?,
+                _ => {
+                    self.name(Spot::OTHER, literal);
+                    self.leaves(Spot::OTHER, None)?;
+                }
             }
         }
         Ok(())
@@ -126,7 +131,7 @@ impl<'a> Scan<'a> {
         let literal = self.reader.string()?;
         let model = literal.decode();
         if !is_structural(Place::Body, "model", &model) {
-            self.push(Spot::OTHER, literal, false);
+            self.push(Spot::OTHER, literal);
         }
         self.prompt.model = Some((model, literal.quoted()));
         Ok(())
@@ -153,6 +158,7 @@ impl<'a> Scan<'a> {
                         if matches!(self.prompt.stream_options, StreamOptions::Empty(_)) {
                             self.prompt.stream_options = StreamOptions::Others(inside);
                         }
+                        self.name(Spot::OTHER, key);
                         self.leaves(Spot::OTHER, None)?;
                         continue;
                     }
@@ -200,12 +206,12 @@ impl<'a> Scan<'a> {
         let mut tokens = false;
         let prompt = &mut self.prompt;
         self.reader.walk(|leaf| match leaf {
-            Leaf::String(_, literal) => prompt.texts.push(found(spot, literal, literal.decode(), false)),
+            Leaf::String(_, literal) => add(prompt, spot, literal, literal.decode()),
             Leaf::Key(key) => push_name(prompt, spot, key),
             Leaf::Number => tokens = true,
         })?;
-        if tokens && self.prompt.unscanned.last() != Some(&"token_ids") {
-            self.prompt.unscanned.push("token_ids");
+        if tokens {
+            self.unread("token_ids");
         }
         Ok(())
     }
@@ -230,6 +236,7 @@ impl<'a> Scan<'a> {
         }
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
+            self.name(spot, key);
             let kind = self.reader.kind()?;
             let key_text = key.decode();
             match (key_text.as_ref(), kind) {
@@ -237,16 +244,13 @@ impl<'a> Scan<'a> {
                 ("name", Kind::String) => {
                     let literal = self.reader.string()?;
                     self.prompt.tools.push(literal.decode());
-                    self.push(spot, literal, false);
+                    self.push(spot, literal);
                 }
                 ("type", Kind::String) => {
                     let literal = self.reader.string()?;
                     self.unless_structural(Place::Definition, "type", spot, literal);
                 }
-                _ => {
-                    self.name(spot, key);
-                    self.definition()?;
-                }
+                _ => self.definition()?,
             }
         }
         Ok(())
@@ -265,7 +269,7 @@ impl<'a> Scan<'a> {
                 let text = literal.decode();
                 let structural = |place| key.is_some_and(|key| is_structural(place, &key.decode(), &text));
                 if !place.is_some_and(structural) {
-                    prompt.texts.push(found(spot, literal, text, false));
+                    add(prompt, spot, literal, text);
                 }
             }
             Leaf::Key(key) => push_name(prompt, spot, key),
@@ -274,13 +278,20 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    pub(super) fn push(&mut self, spot: Spot, literal: Literal<'a>, json: bool) {
-        self.prompt.texts.push(found(spot, literal, literal.decode(), json));
+    pub(super) fn push(&mut self, spot: Spot, literal: Literal<'a>) {
+        add(&mut self.prompt, spot, literal, literal.decode());
+    }
+
+    /// Notes content that nobody here can read.
+    pub(super) fn unread(&mut self, what: &'static str) {
+        if !self.prompt.unscanned.contains(&what) {
+            self.prompt.unscanned.push(what);
+        }
     }
 
     pub(super) fn unless_structural(&mut self, place: Place, key: &str, spot: Spot, literal: Literal<'a>) {
         if !is_structural(place, key, &literal.decode()) {
-            self.push(spot, literal, false);
+            self.push(spot, literal);
         }
     }
 
@@ -293,10 +304,15 @@ impl<'a> Scan<'a> {
 pub(super) fn push_name<'a>(prompt: &mut Prompt<'a>, spot: Spot, key: Literal<'a>) {
     let name = key.decode();
     if !is_name(&name) {
-        prompt.texts.push(found(spot.on(Channel::Other), key, name, false));
+        add(prompt, spot.on(Channel::Other), key, name);
     }
 }
 
-pub(super) fn found<'a>(spot: Spot, literal: Literal<'a>, text: Cow<'a, str>, json: bool) -> Text<'a> {
-    Text { role: spot.role, channel: spot.channel, message: spot.message, raw: literal.range(), text, json }
+/// Takes a text, unless it is empty or one too many: [`scan`] refuses the body then.
+pub(super) fn add<'a>(prompt: &mut Prompt<'a>, spot: Spot, literal: Literal<'a>, text: Cow<'a, str>) {
+    if text.is_empty() || prompt.texts.len() > MAX_TEXTS {
+        return;
+    }
+    let Spot { role, channel, message } = spot;
+    prompt.texts.push(Text { role, channel, message, raw: literal.range(), text, json: channel == Channel::Arguments });
 }

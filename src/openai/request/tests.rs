@@ -66,7 +66,6 @@ fn every_text_of_a_conversation_is_found_with_its_author() {
         (System, Definition, 0, "shape"),
         (User, Content, 0, "guess"),
     ];
-    // The unordered note: `metadata.a key` is a key, so it follows the member before it.
     assert_eq!(texts(&prompt), expected);
     assert_eq!(prompt.tools, ["f"]);
     assert_eq!(prompt.model.as_ref().map(|model| model.0.as_ref()), Some("gpt-oss-120b"));
@@ -89,6 +88,22 @@ fn what_cannot_be_read_is_named_and_what_poses_as_it_is_read() {
     assert_eq!(prompt.unscanned, ["audio", "file", "image"]);
     let found: Vec<_> = prompt.texts.iter().map(|text| text.text.as_ref()).collect();
     assert_eq!(found, ["https://a.example/x.png?q=ada", "look at a@b.example", "cv.pdf"]);
+}
+
+#[test]
+fn a_key_that_says_something_is_read_wherever_it_stands() {
+    let body = r#"{"top 1":1,"messages":[{"msg 2":null,"content":[{"part 3":null}],"tool_calls":[{"call 4":"x"}]}],
+        "metadata":{"a@b.example":true},"stream_options":{"opt 6":0},"tools":[{"tool 7":{"def 8":0}}]}"#;
+    let prompt = chat(body);
+    let found: Vec<_> = prompt.texts.iter().map(|text| text.text.as_ref()).filter(|text| !is_name(text)).collect();
+    assert_eq!(found, ["top 1", "msg 2", "part 3", "call 4", "a@b.example", "opt 6", "tool 7", "def 8"]);
+}
+
+#[test]
+fn a_body_of_countless_strings_is_refused() {
+    let body = |count| format!(r#"{{"messages":["a"{}]}}"#, r#","a""#.repeat(count - 1));
+    assert_eq!(chat(&body(MAX_TEXTS)).texts.len(), MAX_TEXTS);
+    assert_eq!(refusal(Endpoint::ChatCompletions, &body(MAX_TEXTS + 1)).0, "invalid_request");
 }
 
 #[test]
