@@ -19,7 +19,8 @@ use std::ops::Range;
 pub struct Event {
     /// The bytes as they came, line ends included: a slice of the chunk when the unit lay inside one.
     pub raw: Bytes,
-    /// Where `raw` lies in the chunk pushed last; `None` when it was joined from several. Neighbours leave as one slice of the chunk.
+    /// Where `raw` lies in the chunk pushed last, so that neighbours can leave as one slice of it; `None` when it was joined
+    /// from several chunks.
     pub place: Option<Range<usize>>,
     data: Option<Data>,
 }

@@ -19,7 +19,8 @@ pub enum Place {
 
 /// The members whose value is structural, by place. Everything else is text: deny by default.
 ///
-/// A value counts only if it looks like a name ([`is_name`]), so a sentence, an address or a number hidden in one is still judged.
+/// A value counts only if it looks like a name ([`is_name`]), so a sentence, an address or a number hidden in one is still
+/// judged.
 pub const STRUCTURAL: &[(Place, &[&str])] = &[
     (Place::Body, &["model"]),
     (Place::Message, &["role", "tool_call_id"]),
