@@ -84,6 +84,22 @@ impl Serialize for Code {
     }
 }
 
+/// Where a key or value begins in the source, and how wide it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// In characters, at least 1; beyond the end of the line when the value goes on below.
+    pub width: usize,
+}
+
+impl Place {
+    /// The beginning of a file.
+    pub const START: Place = Place { line: 1, column: 1, width: 1 };
+}
+
 /// One thing that is wrong. `Display` is for people, `Serialize` for machines; neither ever shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
@@ -122,6 +138,11 @@ impl Diagnostic {
             width: 0,
             excerpt: String::new(),
         }
+    }
+
+    /// Says where; the excerpt comes with the source.
+    pub(super) fn at(self, place: Place) -> Self {
+        Self { line: place.line, column: place.column, width: place.width, ..self }
     }
 
     /// Says what to write instead.

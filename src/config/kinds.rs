@@ -1,7 +1,7 @@
 //! The settings of each policy kind: the blocks under `policy:`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Default for PromptInjectionConfig {
 pub const PATTERN_SIZE_LIMIT: usize = 1 << 20;
 
 /// Disguises that are undone before matching.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Encoding {
     /// Look inside base64.
@@ -55,7 +55,7 @@ impl Default for Encoding {
 }
 
 /// Attempts to forge the borders between messages.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Boundaries {
     /// Refuse chat-template delimiters in what a user wrote.
@@ -71,7 +71,7 @@ impl Default for Boundaries {
 }
 
 /// What a refused caller sees.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Response {
     /// What happens on a hit.
@@ -94,7 +94,7 @@ impl Default for Response {
 }
 
 /// What a hit of `prompt-injection` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ResponseAction {
     /// The request is refused with 409 and the provider is never called.
@@ -103,7 +103,7 @@ pub enum ResponseAction {
 }
 
 /// The level of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum LogLevel {
@@ -117,9 +117,9 @@ pub enum LogLevel {
 }
 
 /// Settings of `pii-detector`.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-later" = ["backend", "restore"]))]
+#[schemars(extend("x-later" = ["backend"]))]
 pub struct PiiDetectorConfig {
     /// What a find does.
     pub action: PiiAction,
@@ -133,6 +133,8 @@ pub struct PiiDetectorConfig {
     pub detect_patterns: Vec<String>,
     /// How a redacted value looks.
     pub redaction: Redaction,
+    /// Put the original back into the answer the caller sees. This build has no `true`.
+    pub restore: bool,
 }
 
 impl Default for PiiDetectorConfig {
@@ -143,12 +145,13 @@ impl Default for PiiDetectorConfig {
             healthcare_mode: false,
             detect_patterns: Vec::new(),
             redaction: Redaction::default(),
+            restore: false,
         }
     }
 }
 
 /// What a find of `pii-detector` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PiiAction {
     /// The value is replaced; the request or answer goes on.
@@ -159,7 +162,7 @@ pub enum PiiAction {
 }
 
 /// How a redacted value looks.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redaction {
     /// The form of the replacement.
@@ -184,7 +187,7 @@ impl Default for Redaction {
 }
 
 /// The form of a replacement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MarkerFormat {
     /// `[EMAIL_REDACTED]`
@@ -214,7 +217,7 @@ pub const PII_TYPES: [&str; 13] = [
 ];
 
 /// Settings of `audit-logger`.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("x-later" = ["anchor", "encrypt_to", "sinks"]))]
 pub struct AuditLoggerConfig {
@@ -255,7 +258,7 @@ impl Default for AuditLoggerConfig {
 }
 
 /// What the audit log keeps of prompts and answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("x-later" = ["encrypted", "redacted"]))]
 pub enum Bodies {
@@ -308,6 +311,16 @@ impl MinFree {
         };
         let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
         Some(Self { percent: 0, bytes })
+    }
+}
+
+impl Serialize for MinFree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.percent, self.bytes) {
+            (0, bytes) => serializer.serialize_u64(bytes),
+            (percent, 0) => serializer.collect_str(&format_args!("{percent}%")),
+            (percent, bytes) => serializer.collect_str(&format_args!("{percent}% and {bytes} bytes")),
+        }
     }
 }
 

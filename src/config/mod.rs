@@ -17,7 +17,10 @@ mod meaning;
 mod provider_ref;
 mod providers;
 mod secret;
+mod schema;
 mod shape;
+mod source;
+mod targets;
 mod tree;
 
 #[cfg(test)]
@@ -33,10 +36,14 @@ pub use provider_ref::{CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDE
 pub use providers::{
     Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
 };
+pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
 
+use document::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -101,7 +108,7 @@ pub struct ChainEntry {
 }
 
 /// Conditions that must all hold for a policy to run; an absent condition holds.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct When {
     /// The request path begins with this.
@@ -188,12 +195,64 @@ pub struct Loaded {
 /// Reads and checks a file. A file that cannot be read is one diagnostic like any other.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     let name = path.display().to_string();
-    let text = tree::read(path).map_err(|(code, message)| vec![Diagnostic::new(code, message).of_file(&name)])?;
+    let text = tree::read(path).map_err(|fault| vec![fault.of_file(&name)])?;
     parse(&name, &text)
 }
 
 /// Checks a text; `name` is what diagnostics call it. Never touches the environment or the file system.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
-    let _ = (name, text);
-    Err(Vec::new())
+    let mut source = Source::new(name, text);
+    let (tree, mut faults) = tree::build(text);
+    let shape = tree.as_ref().map(|tree| shape::check(tree, &schema::SCHEMA));
+    let (sound, secrets) = match shape {
+        Some(shape) => {
+            faults.extend(shape.faults);
+            (shape.sound, shape.secrets)
+        }
+        None => (None, Vec::new()),
+    };
+    secrets.into_iter().for_each(|place| source.hide(place));
+    if let (true, Some(tree)) = (faults.is_empty(), &tree) {
+        faults.extend(disagreement(text, tree));
+    }
+    // With faults, what is sound is still examined, so that the author hears of everything at once.
+    let document = match &sound {
+        Some(_) if faults.is_empty() => serde_yaml::from_str::<Document>(text).map_err(|error| faults.push(located(&error))).ok(),
+        Some(sound) => sound.to_yaml().and_then(|sound| serde_yaml::from_value::<Document>(sound).ok()),
+        None => None,
+    };
+    let mut config = None;
+    if let (Some(document), Some(sound)) = (document, &sound) {
+        let meaning = meaning::of(document, sound);
+        meaning.secrets.into_iter().for_each(|place| source.hide(place));
+        faults.extend(meaning.faults);
+        config = meaning.config;
+    }
+    faults.sort_by_key(|fault| (fault.severity, fault.line, fault.column));
+    let broken = faults.iter().any(|fault| fault.severity == Severity::Error);
+    // Warnings about half a configuration may be untrue, so errors go alone.
+    let faults = faults.into_iter().filter(|fault| !broken || fault.severity == Severity::Error);
+    let faults: Vec<_> = faults.map(|fault| source.complete(fault)).collect();
+    match config {
+        Some(config) if !broken => Ok(Loaded { config, warnings: faults, sha256: Sha256::digest(text.as_bytes()).into() }),
+        _ => Err(faults),
+    }
+}
+
+/// A fault when `serde_yaml` understands the text differently from the tree: the checks would have judged another text.
+fn disagreement(text: &str, tree: &tree::Node) -> Option<Diagnostic> {
+    match serde_yaml::from_str::<serde_yaml::Value>(text) {
+        Ok(value) if tree.to_yaml().as_ref() == Some(&value) => None,
+        Ok(_) => Some(Diagnostic::new(Code::Ambiguous, "YAML readers understand this file in different ways")),
+        Err(error) => Some(located(&error)),
+    }
+}
+
+/// An error of `serde_yaml`, after everything we check ourselves: rare, so its own words have to do.
+fn located(error: &serde_yaml::Error) -> Diagnostic {
+    let fault = Diagnostic::new(Code::Ambiguous, format!("this file cannot be read: {error}"));
+    match error.location() {
+        Some(at) => fault.at(diagnostic::Place { line: at.line(), column: at.column(), width: 1 }),
+        None => fault,
+    }
 }

@@ -57,7 +57,7 @@ pub struct TargetConfig {
 }
 
 /// One model of a multi-model target.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
     /// The model's name at the provider.
@@ -94,7 +94,7 @@ pub struct HealthProbe {
 }
 
 /// In which order targets are tried.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("x-later" = ["exploration_ratio", "hedge", "min_sample_count", "window_seconds"]))]
 pub struct Routing {
@@ -163,7 +163,7 @@ impl Trigger {
 }
 
 /// How large a request or an answer may be, in bytes.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SizeLimits {
     /// A request body, once decoded.

@@ -1,1 +1,341 @@
-//! stub
+//! The tree against the schema: unknown keys, wrong types, missing keys, words and ranges, all of them at once.
+//!
+//! One walker serves every type, because it reads the schema that is derived from them. What is wrong is left out of the tree it
+//! returns, so that the later steps can speak of the rest.
+
+use super::diagnostic::{Code, Diagnostic, Place};
+use super::schema::{alternatives, permits, places_of, words};
+use super::source::quote;
+use super::tree::{Entry, Node, Value};
+use regex::Regex;
+use serde_json::Value as Json;
+
+/// What the walk found.
+pub(super) struct Shape {
+    /// The tree without its faulty parts; `None` when nothing is left of it.
+    pub sound: Option<Node>,
+    pub faults: Vec<Diagnostic>,
+    /// Places of values that are or may be secrets: no excerpt may show them.
+    pub secrets: Vec<Place>,
+}
+
+/// Walks the whole tree.
+pub(super) fn check(root: &Node, schema: &'static Json) -> Shape {
+    let mut walk = Walk { path: String::new(), owner: Place::START, faults: Vec::new(), secrets: Vec::new() };
+    let sound = walk.node(root, schema);
+    Shape { sound, faults: walk.faults, secrets: walk.secrets }
+}
+
+struct Walk {
+    /// Where the walk is, as a person would say it: `providers.targets[0]`.
+    path: String,
+    /// The key the current value belongs to.
+    owner: Place,
+    faults: Vec<Diagnostic>,
+    secrets: Vec<Place>,
+}
+
+impl Walk {
+    /// Checks one value; returns what is sound of it.
+    fn node(&mut self, node: &Node, schema: &'static Json) -> Option<Node> {
+        let choices = alternatives(schema);
+        let kind = kind_of(&node.value);
+        let Some(&schema) = choices.iter().find(|choice| permits(choice, kind)) else {
+            if choices.iter().any(|choice| choice["x-secret"] == true) {
+                self.secret_in_clear(node);
+            } else {
+                let fault = wrong_type(node, &choices, &self.here());
+                self.faults.push(fault);
+            }
+            return None;
+        };
+        match &node.value {
+            Value::Null | Value::Bool(_) => Some(node.clone()),
+            Value::Int { value, .. } => self.number(node, *value as f64, schema),
+            Value::Float { value, .. } => self.number(node, *value, schema),
+            Value::Text(text) => self.text(node, text, schema),
+            Value::List(items) => self.list(node, items, schema),
+            Value::Map(entries) => self.map(node, entries, schema),
+        }
+    }
+
+    fn map(&mut self, node: &Node, entries: &[Entry], schema: &'static Json) -> Option<Node> {
+        let (owner, length) = (self.owner, self.path.len());
+        let mut sound = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let property = &schema["properties"][&entry.key];
+            let schema = match property.is_null() {
+                false => property,
+                true if schema["additionalProperties"].is_object() => &schema["additionalProperties"],
+                true => {
+                    self.unknown_key(entry, schema);
+                    continue;
+                }
+            };
+            self.enter(&entry.key, entry.place);
+            if let Some(node) = self.node(&entry.node, schema) {
+                sound.push(Entry { key: entry.key.clone(), place: entry.place, node });
+            }
+            self.path.truncate(length);
+            self.owner = owner;
+        }
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        for key in required.filter(|key| node.entry(key).is_none()) {
+            let fault = Diagnostic::new(Code::MissingKey, format!("`{key}` is missing{}", self.inside())).at(owner);
+            self.faults.push(match schema["properties"][key]["description"].as_str() {
+                Some(description) => fault.help(format!("`{key}`: {}", first_sentence(description))),
+                None => fault,
+            });
+        }
+        // Counted without the keys that are already reported.
+        let known = entries.iter().filter(|entry| schema["properties"].get(&entry.key).is_some()).count();
+        let (least, most) = (schema["minProperties"].as_u64().unwrap_or(0), schema["maxProperties"].as_u64().unwrap_or(u64::MAX));
+        if (known as u64) > most || (entries.is_empty() && least > 0) {
+            let fault = Diagnostic::new(Code::BadValue, format!("{} takes exactly one of its keys", self.here())).at(owner);
+            self.faults.push(fault.help(format!("keep one of {}", listed(keys_of(schema)))));
+            return None;
+        }
+        Some(Node { value: Value::Map(sound), place: node.place })
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, schema: &'static Json) {
+        let key = &entry.key;
+        let properties = keys_of(schema);
+        if properties.contains(&"secret_key_ref") && names_a_secret(key) {
+            self.secrets.push(entry.node.place);
+            let fault = Diagnostic::new(Code::SecretInClear, format!("{} would hold a secret in clear", quote(key)));
+            self.faults.push(fault.at(entry.place).help(WHERE_SECRETS_GO));
+            return;
+        }
+        let what = schema["x-what"].as_str();
+        if is_later(schema, key) {
+            let what = what.unwrap_or("key");
+            let fault = Diagnostic::new(Code::NotInThisBuild, format!("the {what} {} is not supported by this build", quote(key)));
+            self.faults.push(fault.at(entry.place).help("remove it: nothing would act on it"));
+            return;
+        }
+        let code = if what == Some("policy kind") { Code::UnknownKind } else { Code::UnknownKey };
+        let fault = Diagnostic::new(code, format!("unknown {} {}{}", what.unwrap_or("key"), quote(key), self.inside()));
+        let elsewhere = places_of(key);
+        let help = match (nearest(key, &properties), elsewhere.first()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(place)) if elsewhere.len() == 1 => format!("`{key}` belongs at `{place}`"),
+            _ if code == Code::UnknownKind => format!("this build has {}", listed(properties)),
+            _ => format!("the keys here are {}", listed(properties)),
+        };
+        self.faults.push(fault.at(entry.place).help(help));
+    }
+
+    fn list(&mut self, node: &Node, items: &[Node], schema: &'static Json) -> Option<Node> {
+        let (owner, length) = (self.owner, self.path.len());
+        let (least, most) = (schema["minItems"].as_u64().unwrap_or(0), schema["maxItems"].as_u64().unwrap_or(u64::MAX));
+        if (items.len() as u64) < least || items.len() as u64 > most {
+            let bound = if items.is_empty() { "needs at least one item".into() } else { format!("takes at most {most} items") };
+            self.faults.push(Diagnostic::new(Code::OutOfRange, format!("{} {bound}", self.here())).at(owner));
+            return None;
+        }
+        let mut sound = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            self.path.push_str(&format!("[{index}]"));
+            self.owner = item.place;
+            sound.extend(self.node(item, &schema["items"]));
+            self.path.truncate(length);
+            self.owner = owner;
+        }
+        Some(Node { value: Value::List(sound), place: node.place })
+    }
+
+    fn text(&mut self, node: &Node, text: &str, schema: &'static Json) -> Option<Node> {
+        if let Some(words) = words(schema) {
+            return self.word(node, text, &words, schema);
+        }
+        let length = text.chars().count() as u64;
+        let (least, most) = (schema["minLength"].as_u64().unwrap_or(0), schema["maxLength"].as_u64().unwrap_or(u64::MAX));
+        if length < least || length > most {
+            let bound = if length < least { "must not be empty".into() } else { format!("is longer than {most} characters") };
+            self.faults.push(Diagnostic::new(Code::OutOfRange, format!("{} {bound}", self.here())).at(node.place));
+            return None;
+        }
+        let pattern = schema["pattern"].as_str();
+        if !pattern.is_none_or(|pattern| Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))) {
+            if self.path.ends_with("secret_key_ref.env") {
+                self.secrets.push(node.place);
+                let fault = Diagnostic::new(Code::SecretInClear, format!("{} is no name of an environment variable", self.here()));
+                self.faults.push(fault.at(node.place).help("write the variable's name, such as `CEREBRAS_API_KEY`, not the key itself"));
+            } else {
+                let expected = schema["description"].as_str().map(first_sentence);
+                let fault = Diagnostic::new(Code::BadValue, format!("{} cannot be {}", self.here(), quote(text))).at(node.place);
+                let help = expected.unwrap_or_else(|| format!("it must match `{}`", pattern.unwrap_or_default()));
+                self.faults.push(fault.help(help));
+            }
+            return None;
+        }
+        Some(node.clone())
+    }
+
+    fn word(&mut self, node: &Node, text: &str, words: &[&str], schema: &'static Json) -> Option<Node> {
+        if words.contains(&text) {
+            return Some(node.clone());
+        }
+        let kind = schema["x-what"] == "policy kind";
+        let last = self.path.rsplit('.').next().unwrap_or_default().trim_end_matches(|c: char| "[]0123456789".contains(c));
+        let what = schema["x-what"].as_str().unwrap_or(last).to_owned();
+        let (code, message, help) = if is_later(schema, text) {
+            (Code::NotInThisBuild, format!("the {what} {} is not supported by this build", quote(text)), None)
+        } else {
+            let code = if kind { Code::UnknownKind } else { Code::BadValue };
+            (code, format!("unknown {what} {}", quote(text)), nearest(text, words).map(|near| format!("did you mean `{near}`?")))
+        };
+        let help = help.unwrap_or_else(|| match words {
+            [one] => format!("this build has `{one}`"),
+            _ => format!("this build has {}", listed(words.to_vec())),
+        });
+        self.faults.push(Diagnostic::new(code, message).at(node.place).help(help));
+        None
+    }
+
+    fn number(&mut self, node: &Node, value: f64, schema: &'static Json) -> Option<Node> {
+        let least = schema["minimum"].as_f64().unwrap_or(f64::NEG_INFINITY);
+        let most = schema["maximum"].as_f64().unwrap_or(match schema["format"].as_str() {
+            Some("uint32") => f64::from(u32::MAX),
+            Some("uint64") => u64::MAX as f64,
+            _ => f64::INFINITY,
+        });
+        // Written so that NaN is out of every range.
+        if value.is_finite() && least <= value && value <= most {
+            return Some(node.clone());
+        }
+        let range = match (least.is_finite(), most.is_finite() && schema["maximum"].is_number()) {
+            (true, true) => format!("from {least} to {most}"),
+            (true, false) => format!("{least} or more"),
+            _ => "a finite number".to_owned(),
+        };
+        let shown = if let Value::Int { raw, .. } | Value::Float { raw, .. } = &node.value { raw.as_str() } else { "" };
+        let fault = Diagnostic::new(Code::OutOfRange, format!("{} cannot be {}", self.here(), quote(shown))).at(node.place);
+        self.faults.push(fault.help(format!("it must be {range}")));
+        None
+    }
+
+    fn secret_in_clear(&mut self, node: &Node) {
+        self.secrets.push(node.place);
+        let fault = Diagnostic::new(Code::SecretInClear, format!("{} must say where the secret is, not the secret", self.here()));
+        self.faults.push(fault.at(node.place).help(WHERE_SECRETS_GO));
+    }
+
+    fn enter(&mut self, key: &str, place: Place) {
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+        self.owner = place;
+    }
+
+    fn here(&self) -> String {
+        if self.path.is_empty() { "the configuration".into() } else { format!("`{}`", self.path) }
+    }
+
+    fn inside(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) }
+    }
+}
+
+/// The advice of every diagnostic about a secret.
+pub(super) const WHERE_SECRETS_GO: &str =
+    "write `secret_key_ref: {env: NAME}` for an environment variable or `secret_key_ref: {file: PATH}` for a file";
+
+/// The word a person most likely meant.
+pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    let plain = |word: &str| word.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
+    let word = plain(word);
+    let bound = (word.chars().count() / 3).clamp(1, 4);
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(&word, &plain(candidate));
+    // Bounded: the measure takes time in the product of the lengths, and nobody mistypes into a word this long.
+    if word.len() > 100 {
+        return None;
+    }
+    words.iter().copied().min_by_key(|candidate| distance(candidate)).filter(|candidate| distance(candidate) <= bound)
+}
+
+fn wrong_type(node: &Node, choices: &[&'static Json], here: &str) -> Diagnostic {
+    let expected = ["string", "integer", "number", "boolean", "array", "object"]
+        .into_iter()
+        .filter(|kind| choices.iter().any(|choice| permits(choice, kind)))
+        .filter(|kind| *kind != "integer" || !choices.iter().any(|choice| permits(choice, "number")))
+        .collect::<Vec<_>>();
+    let named = expected.iter().map(|kind| name_of(kind)).collect::<Vec<_>>().join(" or ");
+    let fault = Diagnostic::new(Code::WrongType, format!("{here} must be {named}, not {}", shown(&node.value))).at(node.place);
+    match (&node.value, expected.as_slice()) {
+        (Value::Int { raw, .. } | Value::Float { raw, .. }, ["string", ..]) => fault.help(format!("put it in quotes: `\"{raw}\"`")),
+        (Value::Bool(value), ["string", ..]) => fault.help(format!("put it in quotes: `\"{value}\"`")),
+        (Value::Text(text), ["boolean"]) => match text.to_ascii_lowercase().as_str() {
+            "yes" | "y" | "on" | "true" => fault.help("write `true`, without quotes: in YAML 1.2 every other word is text"),
+            "no" | "n" | "off" | "false" => fault.help("write `false`, without quotes: in YAML 1.2 every other word is text"),
+            _ => fault,
+        },
+        (Value::Text(text), ["integer" | "number"]) => match text.replace('_', "").trim_start_matches('0').parse::<f64>() {
+            Ok(value) => fault.help(format!("write `{value}`, without quotes, leading zeros or separators")),
+            Err(_) => fault,
+        },
+        (Value::Null, _) => fault.help("give it a value, or remove the key"),
+        (_, ["array"]) => fault.help("write a list: `[first, second]`, or one `- item` a line"),
+        _ => fault,
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Int { .. } => "integer",
+        Value::Float { .. } => "number",
+        Value::Text(_) => "string",
+        Value::List(_) => "array",
+        Value::Map(_) => "object",
+    }
+}
+
+fn name_of(kind: &str) -> &'static str {
+    match kind {
+        "string" => "text",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "`true` or `false`",
+        "array" => "a list",
+        _ => "a map",
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "empty".into(),
+        Value::Bool(value) => format!("`{value}`"),
+        Value::Int { raw, .. } | Value::Float { raw, .. } => format!("the number {}", quote(raw)),
+        Value::Text(text) => format!("the text {}", quote(text)),
+        Value::List(_) => "a list".into(),
+        Value::Map(_) => "a map".into(),
+    }
+}
+
+fn keys_of(schema: &'static Json) -> Vec<&'static str> {
+    schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+fn is_later(schema: &Json, word: &str) -> bool {
+    schema["x-later"].as_array().into_iter().flatten().any(|later| later == word)
+}
+
+/// Whether people write a key itself under such a name.
+fn names_a_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace(['-', '_'], "");
+    ["apikey", "apitoken", "key", "secret", "secretkey", "token", "accesstoken", "authtoken", "password", "authorization", "bearer"]
+        .contains(&key.as_str())
+}
+
+fn first_sentence(text: &str) -> String {
+    let text = text.replace('\n', " ");
+    text.split_once(". ").map_or(text.as_str(), |(first, _)| first).trim_end_matches('.').to_owned()
+}
+
+fn listed(words: Vec<&str>) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,1 +1,5 @@
-//! stub
+use super::*;
+#[test]
+fn dump() {
+    println!("{:#}", *schema::SCHEMA);
+}
