@@ -48,13 +48,7 @@ fn machine(
     out.flush()
 }
 
-fn people(
-    file: &Path,
-    diagnostics: &[Diagnostic],
-    color: bool,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<()> {
+fn people(file: &Path, diagnostics: &[Diagnostic], color: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
     for diagnostic in diagnostics {
         writeln!(err, "{}", diagnostic.render(color))?;
     }

@@ -116,3 +116,94 @@ fn is_version(segment: &str) -> bool {
     let stage = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     stage.len() < rest.len() && stage.bytes().all(|b| b.is_ascii_alphanumeric())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> BaseUrl {
+        BaseUrl::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_endpoint_hangs_under_the_version_that_is_there_or_under_v1() {
+        for (base, path) in [
+            ("https://api.cerebras.ai/v1", "/v1/chat/completions"),
+            ("https://api.cerebras.ai/v1/", "/v1/chat/completions"),
+            ("https://api.cerebras.ai", "/v1/chat/completions"),
+            ("https://api.cerebras.ai/", "/v1/chat/completions"),
+            ("https://api.groq.com/openai/v1", "/openai/v1/chat/completions"),
+            ("https://openrouter.ai/api", "/api/v1/chat/completions"),
+            ("https://host/v1beta//", "/v1beta/chat/completions"),
+            ("https://host/v2", "/v2/chat/completions"),
+            ("https://host/video", "/video/v1/chat/completions"),
+            ("https://host/v", "/v/v1/chat/completions"),
+            ("https://host/v1-x", "/v1-x/v1/chat/completions"),
+        ] {
+            assert_eq!(url(base).endpoint("chat/completions"), path, "{base}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_named_only_when_it_is_not_the_schemes_own() {
+        for (base, port, authority) in [
+            ("https://Host", 443, "host"),
+            ("https://host:443", 443, "host"),
+            ("http://host", 80, "host"),
+            ("http://host:443", 443, "host:443"),
+            ("http://[::1]:8000/v1", 8000, "[::1]:8000"),
+            ("https://[2001:db8::1]", 443, "[2001:db8::1]"),
+        ] {
+            assert_eq!((url(base).port, url(base).authority().as_str()), (port, authority), "{base}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused() {
+        for base in [
+            "",
+            "host",
+            "host/v1",
+            "/v1",
+            "ftp://host",
+            "https://",
+            "https:///v1",
+            "https://:80",
+            "https://host:",
+            "https://host:0",
+            "https://host:70000",
+            "https://me@host",
+            "https://me:secret@host",
+            "https://host/?a=b",
+            "https://host/#a",
+            "https://ho st",
+            "https://host:80:80",
+        ] {
+            assert!(BaseUrl::parse(base).is_err(), "{base}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (base, loopback) in [
+            ("http://localhost:1", true),
+            ("http://a.localhost", true),
+            ("http://127.3.2.1", true),
+            ("http://[::1]", true),
+            ("http://localhost.example.com", false),
+            ("http://10.0.0.1", false),
+            ("http://[::2]", false),
+            ("http://0.0.0.0", false),
+        ] {
+            assert_eq!(url(base).is_loopback(), loopback, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_url_reads_back_as_itself() {
+        for base in ["https://api.cerebras.ai/v1", "http://[::1]:8000", "https://host:8443/a/b"] {
+            assert_eq!(url(base).to_string(), base);
+            assert_eq!(url(&url(base).to_string()), url(base));
+        }
+    }
+}

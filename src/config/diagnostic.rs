@@ -205,3 +205,34 @@ fn window(line: &str, column: usize, width: usize) -> (String, usize) {
     let from = (column + width.min(WIDEST)).saturating_sub(WIDEST).min(column.saturating_sub(1));
     (line.chars().skip(from).take(WIDEST).collect(), (column - from).max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_shown_around_its_fault() {
+        let line = format!("{}here{}", "a".repeat(500), "b".repeat(500));
+        let (shown, column) = window(&line, 501, 4);
+        assert!(shown.chars().count() <= 120);
+        assert_eq!(shown.chars().skip(column - 1).take(4).collect::<String>(), "here");
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_fault() {
+        let mut fault =
+            Diagnostic::new(Code::BadValue, "no").at(Place { line: 7, column: 3, width: 2 }).help("yes").of_file("f.yaml");
+        fault.excerpt = "a bc".into();
+        assert_eq!(fault.to_string(), "error[E006]: no\n --> f.yaml:7:3\n  |\n7 | a bc\n  |   ^^\n  = help: yes\n");
+        assert!(fault.render(true).contains("\x1b["));
+    }
+
+    #[test]
+    fn codes_are_unique_and_named() {
+        let mut codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| !code.title().is_empty()));
+    }
+}

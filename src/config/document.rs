@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The configuration of a `kt` gateway.
+// The required blocks are options so that the rest of a file that lacks one can still be examined.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
@@ -26,14 +27,17 @@ use std::collections::BTreeMap;
 )]
 pub(super) struct Document {
     /// The name and version of this configuration, and whether it serves at all.
-    pub pack: Pack,
+    #[schemars(required)]
+    pub pack: Option<Pack>,
     /// Which policies run, in which order.
-    pub policies: PoliciesDocument,
+    #[schemars(required)]
+    pub policies: Option<PoliciesDocument>,
     /// The settings of each kind of policy; a kind without a block has its defaults.
     #[serde(default)]
     pub policy: Option<PolicyDocument>,
     /// Where requests go.
-    pub providers: ProvidersDocument,
+    #[schemars(required)]
+    pub providers: Option<ProvidersDocument>,
     /// How large a request or an answer may be, in bytes.
     #[serde(default)]
     pub size_limits: Option<SizeLimits>,
@@ -183,7 +187,7 @@ pub(super) struct FallbackDocument {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-later" = ["data_policy", "region", "weight"]))]
 pub(super) struct TargetDocument {
-    /// Its name in headers, metrics and records; unique.
+    /// Its name in headers, metrics and records: letters, digits and `._:/@-`, unique.
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"))]
     pub id: String,
     /// `name` or `name:mode:model`, such as `cerebras:chat:llama3.3-70b`.

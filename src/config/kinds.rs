@@ -105,14 +105,19 @@ pub enum ResponseAction {
 /// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum LogLevel {
+    /// No line at all.
     Off,
+    /// As a failure of the gateway itself.
     Error,
+    /// As something to look at.
     #[default]
     Warn,
+    /// As something to know.
     Info,
+    /// For whoever looks for a fault.
     Debug,
+    /// For whoever looks closely.
     Trace,
 }
 
@@ -348,7 +353,11 @@ impl JsonSchema for MinFree {
         json_schema!({
             "description": "Free space: `10%`, `2GiB`, `500MB` or a number of bytes.",
             "anyOf": [
-                { "type": "string", "pattern": "^([0-9]{1,2} ?%|[0-9]{1,15} ?([KMGT]i?B|B)?)$" },
+                {
+                    "description": "A share such as `10%`, or an amount such as `2GiB`.",
+                    "type": "string",
+                    "pattern": "^([0-9]{1,2} ?%|[0-9]{1,9} ?([KMGT]i?B|B)?)$",
+                },
                 { "type": "integer", "minimum": 0 },
             ],
         })

@@ -3,7 +3,7 @@
 //! A [`Document`] goes in, a [`Config`] without holes comes out. Every fault is collected; only errors keep the config back.
 
 use super::diagnostic::{Code, Diagnostic, Place, Severity};
-use super::document::{ChainItem, Document, FallbackDocument, PolicyDocument, PromptInjectionDocument};
+use super::document::{ChainItem, Document, FallbackDocument, PolicyDocument, PromptInjectionDocument, ProvidersDocument};
 use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjectionConfig};
 use super::providers::{Fallback, Providers, Routing, Trigger};
 use super::shape::nearest;
@@ -21,28 +21,25 @@ pub(super) struct Meaning {
     pub secrets: Vec<Place>,
 }
 
-/// Completes and checks a document; `root` is the tree it was read from.
-pub(super) fn of(document: Document, root: &Node) -> Meaning {
+/// Completes and checks a document; `root` is the tree it was read from. When it is not `whole`, because faulty parts were left
+/// out, nothing is said of what may be among them.
+pub(super) fn of(document: Document, root: &Node, whole: bool) -> Meaning {
     let root = Spot { node: Some(root), place: Place::START };
     let mut found = Found::default();
-    pack(&document.pack, root.key("pack"), &mut found);
-    let chain = chain(document.policies.chain, root.key("policies").key("chain"), &mut found);
-    let policy = policy(document.policy.unwrap_or_default(), &chain, root.key("policy"), &mut found);
-    let spot = root.key("providers");
-    // The ids as written: a target with a fault of its own is still a target others may speak of.
-    let ids: Vec<String> = document.providers.targets.iter().map(|target| target.id.clone()).collect();
-    let targets = targets::resolve(document.providers.targets, spot.key("targets"), &mut found);
-    let routing = routing(document.providers.routing.unwrap_or_default(), &ids, spot.key("routing"), &mut found);
-    let fallback = fallback(document.providers.fallback, ids.len(), spot.name("fallback"), &mut found);
-    let config = Config {
-        pack: document.pack,
-        policies: Policies { chain },
-        policy,
-        providers: Providers { targets, routing, fallback },
-        size_limits: document.size_limits.unwrap_or_default(),
+    let pack = document.pack.inspect(|written| pack(written, root.key("pack"), &mut found));
+    let policies =
+        document.policies.map(|written| Policies { chain: chain(written.chain, root.key("policies").key("chain"), &mut found) });
+    let chain = policies.as_ref().map(|policies| policies.chain.as_slice()).unwrap_or_default();
+    let policy = policy(document.policy.unwrap_or_default(), chain, root.key("policy"), &mut found);
+    let providers = document.providers.map(|written| providers(written, root.key("providers"), whole, &mut found));
+    let config = match (pack, policies, providers) {
+        (Some(pack), Some(policies), Some(providers)) => {
+            Some(Config { pack, policies, policy, providers, size_limits: document.size_limits.unwrap_or_default() })
+        }
+        _ => None,
     };
     let sound = found.faults.iter().all(|fault| fault.severity == Severity::Warning);
-    Meaning { config: sound.then_some(config), faults: found.faults, secrets: found.secrets }
+    Meaning { config: config.filter(|_| sound), faults: found.faults, secrets: found.secrets }
 }
 
 /// What the checks have found so far.
@@ -167,9 +164,10 @@ fn condition(when: When, spot: Spot<'_>, found: &mut Found) -> When {
 }
 
 fn policy(blocks: PolicyDocument, chain: &[ChainEntry], spot: Spot<'_>, found: &mut Found) -> PolicyBlocks {
-    let written =
-        [blocks.prompt_injection.is_some(), blocks.pii_detector.is_some(), blocks.audit_logger.is_some()];
-    for (kind, _) in Kind::ALL.into_iter().zip(written).filter(|(kind, written)| *written && chain.iter().all(|e| e.kind != *kind)) {
+    let written = [blocks.prompt_injection.is_some(), blocks.pii_detector.is_some(), blocks.audit_logger.is_some()];
+    for (kind, _) in
+        Kind::ALL.into_iter().zip(written).filter(|(kind, written)| *written && chain.iter().all(|e| e.kind != *kind))
+    {
         let message = format!("`policy.{}` is set, but `{0}` is not in the chain and does not run", kind.as_str());
         let help = format!("add `- {}` to `policies.chain`, or remove the block", kind.as_str());
         found.add(spot.name(kind.as_str()), Code::BlockNotInChain, message, help);
@@ -198,10 +196,7 @@ fn prompt_injection(written: PromptInjectionDocument, spot: Spot<'_>, found: &mu
     }
     let default = PromptInjectionConfig::default();
     PromptInjectionConfig {
-        embedding_threshold: written
-            .embedding_threshold
-            .or(detection.embedding_threshold)
-            .unwrap_or(default.embedding_threshold),
+        embedding_threshold: written.embedding_threshold.or(detection.embedding_threshold).unwrap_or(default.embedding_threshold),
         attack_patterns: written.attack_patterns.or(detection.attack_patterns).unwrap_or_default(),
         encoding: written.encoding,
         boundaries: written.boundaries,
@@ -247,7 +242,9 @@ fn audit_logger(written: AuditLoggerConfig, spot: Spot<'_>, found: &mut Found) -
 fn patterns(patterns: &[String], spot: Spot<'_>, found: &mut Found) {
     for (index, pattern) in patterns.iter().enumerate() {
         let (why, help) = match regex::RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_LIMIT).build() {
-            Ok(regex) if regex.is_match("") => ("it matches the empty text, so every text".to_owned(), "ask for at least one character"),
+            Ok(regex) if regex.is_match("") => {
+                ("it matches the empty text, so every text".to_owned(), "ask for at least one character")
+            }
             Ok(_) => continue,
             Err(regex::Error::CompiledTooBig(_)) => ("it grows beyond 1 MiB".to_owned(), "use smaller repetitions"),
             Err(error) => {
@@ -263,7 +260,19 @@ fn patterns(patterns: &[String], spot: Spot<'_>, found: &mut Found) {
     }
 }
 
-fn routing(routing: Routing, ids: &[String], spot: Spot<'_>, found: &mut Found) -> Routing {
+fn providers(written: ProvidersDocument, spot: Spot<'_>, whole: bool, found: &mut Found) -> Providers {
+    // The ids as written: a target with a fault of its own is still a target others may speak of.
+    let ids: Vec<String> = written.targets.iter().map(|target| target.id.clone()).collect();
+    let targets = targets::resolve(written.targets, spot.key("targets"), found);
+    let routing = written.routing.unwrap_or_default();
+    if whole {
+        check_routing(&routing, &ids, spot.key("routing"), found);
+    }
+    let fallback = fallback(written.fallback, ids.len(), spot.name("fallback"), found);
+    Providers { targets, routing, fallback }
+}
+
+fn check_routing(routing: &Routing, ids: &[String], spot: Spot<'_>, found: &mut Found) {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     for (key, list) in [("order", &routing.order), ("only", &routing.only), ("ignore", &routing.ignore)] {
         let mut seen = HashSet::new();
@@ -280,13 +289,14 @@ fn routing(routing: Routing, ids: &[String], spot: Spot<'_>, found: &mut Found) 
             }
         }
     }
-    let used = |id: &&str| (routing.only.is_empty() || routing.only.iter().any(|only| only == id))
-        && !routing.ignore.iter().any(|ignored| ignored == id);
+    let used = |id: &&str| {
+        (routing.only.is_empty() || routing.only.iter().any(|only| only == id))
+            && !routing.ignore.iter().any(|ignored| ignored == id)
+    };
     if !ids.is_empty() && !ids.iter().any(|id| used(id)) {
         let message = "`only` and `ignore` leave no target to use";
         found.add(spot, Code::BadValue, message, "let at least one target through");
     }
-    routing
 }
 
 fn fallback(written: Option<FallbackDocument>, targets: usize, spot: Spot<'_>, found: &mut Found) -> Fallback {

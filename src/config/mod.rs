@@ -16,8 +16,8 @@ mod kinds;
 mod meaning;
 mod provider_ref;
 mod providers;
-mod secret;
 mod schema;
+mod secret;
 mod shape;
 mod source;
 mod targets;
@@ -111,7 +111,7 @@ pub struct ChainEntry {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct When {
-    /// The request path begins with this.
+    /// The request path begins with this, such as `/v1/chat/`.
     #[serde(default)]
     #[schemars(regex(pattern = "^/"))]
     pub path: Option<String>,
@@ -223,7 +223,7 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     };
     let mut config = None;
     if let (Some(document), Some(sound)) = (document, &sound) {
-        let meaning = meaning::of(document, sound);
+        let meaning = meaning::of(document, sound, faults.is_empty());
         meaning.secrets.into_iter().for_each(|place| source.hide(place));
         faults.extend(meaning.faults);
         config = meaning.config;
@@ -250,7 +250,9 @@ fn disagreement(text: &str, tree: &tree::Node) -> Option<Diagnostic> {
 
 /// An error of `serde_yaml`, after everything we check ourselves: rare, so its own words have to do.
 fn located(error: &serde_yaml::Error) -> Diagnostic {
-    let fault = Diagnostic::new(Code::Ambiguous, format!("this file cannot be read: {error}"));
+    let words = error.to_string();
+    let why = if source::looks_secret(&words) { "a value does not fit its key" } else { &words };
+    let fault = Diagnostic::new(Code::Ambiguous, format!("this file cannot be read: {why}"));
     match error.location() {
         Some(at) => fault.at(diagnostic::Place { line: at.line(), column: at.column(), width: 1 }),
         None => fault,

@@ -140,7 +140,62 @@ pub const CEREBRAS_MODELS: [KnownModel; 3] = [
 
 /// What is known of a Cerebras model, whatever its case and punctuation: `llama-3.3-70b` is `llama3.3-70b`.
 pub fn known_model(id: &str) -> Option<&'static KnownModel> {
-    let letters = |id: &str| -> Vec<u8> { id.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase()).collect() };
+    let letters =
+        |id: &str| -> Vec<u8> { id.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_lowercase()).collect() };
     let wanted = letters(id);
     CEREBRAS_MODELS.iter().find(|model| letters(model.id) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BaseUrl;
+
+    #[test]
+    fn a_model_keeps_every_colon_after_the_second() {
+        let provider = ProviderRef::parse("openrouter:chat:meta-llama/llama-3.3@fast:free").unwrap();
+        assert_eq!((provider.name.as_str(), provider.mode), ("openrouter", Some(Mode::Chat)));
+        assert_eq!(provider.model.as_deref(), Some("meta-llama/llama-3.3@fast:free"));
+        assert_eq!(provider.to_string(), "openrouter:chat:meta-llama/llama-3.3@fast:free");
+        assert_eq!(ProviderRef::parse("openai").unwrap(), ProviderRef { name: "openai".into(), mode: None, model: None });
+    }
+
+    #[test]
+    fn what_is_no_provider_is_refused_with_its_reason() {
+        use ProviderRefError::*;
+        for (text, reason) in [
+            ("", Name),
+            (":chat:m", Name),
+            ("a b", Name),
+            ("a/b:chat:m", Name),
+            ("openai:chat", NoModel),
+            ("openai:chat:", NoModel),
+            ("openai:chat: ", NoModel),
+            ("openai:gpt-4o", Mode("gpt-4o".into())),
+            ("openai::gpt-4o", Mode("".into())),
+            ("openai:Chat:gpt-4o", Mode("Chat".into())),
+            ("openai:responses:gpt-4o", LaterMode("responses".into())),
+        ] {
+            assert_eq!(ProviderRef::parse(text), Err(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_known_provider_has_a_usable_address_and_a_variable_named_after_it() {
+        for provider in PROVIDERS {
+            let url = BaseUrl::parse(provider.base_url).unwrap();
+            match provider.key_variable {
+                Some(variable) => assert_eq!(variable, format!("{}_API_KEY", provider.name.to_uppercase())),
+                None => assert!(url.is_loopback(), "{}: nothing leaves this machine without a key", provider.name),
+            }
+            assert_eq!(known_provider(provider.name), Some(&provider));
+        }
+    }
+
+    #[test]
+    fn a_known_model_is_known_under_the_spelling_of_the_wire_too() {
+        assert_eq!(known_model("llama-3.3-70b").map(|model| model.id), Some("llama3.3-70b"));
+        assert_eq!(known_model("Llama3.1-8B").map(|model| model.tokens_per_second), Some(6_000));
+        assert_eq!(known_model("llama3.1-8b-instruct"), None);
+    }
 }

@@ -62,7 +62,9 @@ pub(super) fn words(schema: &'static Value) -> Option<Vec<&'static str>> {
 pub(super) fn permits(schema: &'static Value, kind: &str) -> bool {
     match &schema["type"] {
         Value::String(one) => one == kind || (one == "number" && kind == "integer"),
-        Value::Array(many) => many.iter().filter_map(Value::as_str).any(|one| one == kind || (one == "number" && kind == "integer")),
+        Value::Array(many) => {
+            many.iter().filter_map(Value::as_str).any(|one| one == kind || (one == "number" && kind == "integer"))
+        }
         _ => kind == "string" && words(schema).is_some(),
     }
 }

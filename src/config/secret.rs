@@ -151,3 +151,55 @@ pub enum SecretError {
     #[error("file {} is larger than 64 KiB", .0.display())]
     TooLarge(PathBuf),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(content: &[u8]) -> Result<Secret, SecretError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, content).unwrap();
+        SecretRef::File(path).resolve(&|_| None)
+    }
+
+    #[test]
+    fn a_secret_is_usable_and_never_shown() {
+        let secret = SecretRef::Env("KEY".into()).resolve(&|name| (name == "KEY").then(|| "s3cret".to_owned())).unwrap();
+        assert_eq!(secret.expose(), "s3cret");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+    }
+
+    #[test]
+    fn a_missing_or_empty_variable_is_an_error_that_names_it() {
+        let key = SecretRef::Env("KEY".into());
+        assert_eq!(key.resolve(&|_| None).unwrap_err().to_string(), "environment variable KEY is not set");
+        assert_eq!(key.resolve(&|_| Some(" ".into())).unwrap_err().to_string(), "environment variable KEY is empty");
+    }
+
+    #[test]
+    fn a_file_loses_one_newline_at_its_end_and_nothing_else() {
+        for (content, secret) in [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), (" a b ", " a b ")] {
+            assert_eq!(from_file(content.as_bytes()).unwrap().expose(), secret);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused_without_being_shown() {
+        for content in [&b"abc\n\n"[..], b"abc\ndef", b"", b"\n", b"a\0b", b"\xff\xfe", &[b'a'; 70_000]] {
+            let error = from_file(content).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("abc"), "{error}");
+        }
+        assert!(matches!(SecretRef::File("/nowhere/key".into()).resolve(&|_| None), Err(SecretError::Unreadable(..))));
+    }
+
+    #[test]
+    fn a_reference_is_exactly_one_of_env_and_file() {
+        let read = |text| serde_yaml::from_str::<SecretRef>(text).ok();
+        assert_eq!(read("{env: A}"), Some(SecretRef::Env("A".into())));
+        assert_eq!(read("{file: /a}"), Some(SecretRef::File("/a".into())));
+        for text in ["{}", "{env: A, file: /a}", "A", "{vault: a}", "[A]"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

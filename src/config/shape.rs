@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Code, Diagnostic, Place};
 use super::schema::{alternatives, permits, places_of, words};
-use super::source::quote;
+use super::source::{looks_secret, quote};
 use super::tree::{Entry, Node, Value};
 use regex::Regex;
 use serde_json::Value as Json;
@@ -60,6 +60,10 @@ impl Walk {
     }
 
     fn map(&mut self, node: &Node, entries: &[Entry], schema: &'static Json) -> Option<Node> {
+        if node.entry("<<").is_some() {
+            // Reported by the tree, and nobody knows which keys were meant to be here.
+            return None;
+        }
         let (owner, length) = (self.owner, self.path.len());
         let mut sound = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -79,8 +83,8 @@ impl Walk {
             self.path.truncate(length);
             self.owner = owner;
         }
-        let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
-        for key in required.filter(|key| node.entry(key).is_none()) {
+        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        for &key in required.iter().filter(|key| node.entry(key).is_none()) {
             let fault = Diagnostic::new(Code::MissingKey, format!("`{key}` is missing{}", self.inside())).at(owner);
             self.faults.push(match schema["properties"][key]["description"].as_str() {
                 Some(description) => fault.help(format!("`{key}`: {}", first_sentence(description))),
@@ -95,7 +99,9 @@ impl Walk {
             self.faults.push(fault.help(format!("keep one of {}", listed(keys_of(schema)))));
             return None;
         }
-        Some(Node { value: Value::Map(sound), place: node.place })
+        // The whole configuration is examined as far as it goes; any other map is of no use without a key it needs.
+        let usable = self.path.is_empty() || required.iter().all(|key| sound.iter().any(|entry| entry.key == *key));
+        usable.then_some(Node { value: Value::Map(sound), place: node.place })
     }
 
     fn unknown_key(&mut self, entry: &Entry, schema: &'static Json) {
@@ -110,7 +116,8 @@ impl Walk {
         let what = schema["x-what"].as_str();
         if is_later(schema, key) {
             let what = what.unwrap_or("key");
-            let fault = Diagnostic::new(Code::NotInThisBuild, format!("the {what} {} is not supported by this build", quote(key)));
+            let fault =
+                Diagnostic::new(Code::NotInThisBuild, format!("the {what} {} is not supported by this build", quote(key)));
             self.faults.push(fault.at(entry.place).help("remove it: nothing would act on it"));
             return;
         }
@@ -157,11 +164,14 @@ impl Walk {
             return None;
         }
         let pattern = schema["pattern"].as_str();
-        if !pattern.is_none_or(|pattern| Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))) {
+        let pasted = self.path.ends_with("secret_key_ref.env") && looks_secret(text);
+        if pasted || !pattern.is_none_or(|pattern| Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))) {
             if self.path.ends_with("secret_key_ref.env") {
                 self.secrets.push(node.place);
-                let fault = Diagnostic::new(Code::SecretInClear, format!("{} is no name of an environment variable", self.here()));
-                self.faults.push(fault.at(node.place).help("write the variable's name, such as `CEREBRAS_API_KEY`, not the key itself"));
+                let fault =
+                    Diagnostic::new(Code::SecretInClear, format!("{} is no name of an environment variable", self.here()));
+                self.faults
+                    .push(fault.at(node.place).help("write the variable's name, such as `CEREBRAS_API_KEY`, not the key itself"));
             } else {
                 let expected = schema["description"].as_str().map(first_sentence);
                 let fault = Diagnostic::new(Code::BadValue, format!("{} cannot be {}", self.here(), quote(text))).at(node.place);
@@ -181,7 +191,11 @@ impl Walk {
         let last = self.path.rsplit('.').next().unwrap_or_default().trim_end_matches(|c: char| "[]0123456789".contains(c));
         let what = schema["x-what"].as_str().unwrap_or(last).to_owned();
         let (code, message, help) = if is_later(schema, text) {
-            (Code::NotInThisBuild, format!("the {what} {} is not supported by this build", quote(text)), None)
+            let named = match schema["x-what"].as_str() {
+                Some(what) => format!("the {what} {}", quote(text)),
+                None => format!("`{what}: {text}`"),
+            };
+            (Code::NotInThisBuild, format!("{named} is not supported by this build"), None)
         } else {
             let code = if kind { Code::UnknownKind } else { Code::BadValue };
             (code, format!("unknown {what} {}", quote(text)), nearest(text, words).map(|near| format!("did you mean `{near}`?")))
@@ -219,7 +233,17 @@ impl Walk {
     fn secret_in_clear(&mut self, node: &Node) {
         self.secrets.push(node.place);
         let fault = Diagnostic::new(Code::SecretInClear, format!("{} must say where the secret is, not the secret", self.here()));
-        self.faults.push(fault.at(node.place).help(WHERE_SECRETS_GO));
+        let variable = match &node.value {
+            Value::Text(text) => text.trim_start_matches("env:").trim_start_matches('$').trim_matches(['{', '}']),
+            _ => "",
+        };
+        let looks_like_a_variable = variable.contains('_')
+            && variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            && !looks_secret(variable);
+        self.faults.push(fault.at(node.place).help(match looks_like_a_variable {
+            true => format!("for an environment variable write `{{env: {variable}}}`"),
+            false => WHERE_SECRETS_GO.to_owned(),
+        }));
     }
 
     fn enter(&mut self, key: &str, place: Place) {
@@ -265,7 +289,9 @@ fn wrong_type(node: &Node, choices: &[&'static Json], here: &str) -> Diagnostic 
     let named = expected.iter().map(|kind| name_of(kind)).collect::<Vec<_>>().join(" or ");
     let fault = Diagnostic::new(Code::WrongType, format!("{here} must be {named}, not {}", shown(&node.value))).at(node.place);
     match (&node.value, expected.as_slice()) {
-        (Value::Int { raw, .. } | Value::Float { raw, .. }, ["string", ..]) => fault.help(format!("put it in quotes: `\"{raw}\"`")),
+        (Value::Int { raw, .. } | Value::Float { raw, .. }, ["string", ..]) => {
+            fault.help(format!("put it in quotes: `\"{raw}\"`"))
+        }
         (Value::Bool(value), ["string", ..]) => fault.help(format!("put it in quotes: `\"{value}\"`")),
         (Value::Text(text), ["boolean"]) => match text.to_ascii_lowercase().as_str() {
             "yes" | "y" | "on" | "true" => fault.help("write `true`, without quotes: in YAML 1.2 every other word is text"),
@@ -327,8 +353,20 @@ fn is_later(schema: &Json, word: &str) -> bool {
 /// Whether people write a key itself under such a name.
 fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace(['-', '_'], "");
-    ["apikey", "apitoken", "key", "secret", "secretkey", "token", "accesstoken", "authtoken", "password", "authorization", "bearer"]
-        .contains(&key.as_str())
+    [
+        "apikey",
+        "apitoken",
+        "key",
+        "secret",
+        "secretkey",
+        "token",
+        "accesstoken",
+        "authtoken",
+        "password",
+        "authorization",
+        "bearer",
+    ]
+    .contains(&key.as_str())
 }
 
 fn first_sentence(text: &str) -> String {

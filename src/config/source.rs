@@ -12,7 +12,9 @@ pub(super) struct Source {
 
 /// What stands after a key that names a secret. Braces begin a reference to a secret, which is no secret.
 static AFTER_SECRET_KEY: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r#"(?i)(?:api_?-?key|secret(?:_key)?(?:_ref)?|token|password|passwd|authorization|x-api-key)["']?\s*:\s*([^\s{][^,}]*)"#)
+    regex(
+        r#"(?i)(?:api_?-?key|secret(?:_key)?(?:_ref)?|token|password|passwd|authorization|x-api-key)["']?\s*:\s*([^\s{][^,}]*)"#,
+    )
 });
 
 /// What looks like a credential wherever it stands.

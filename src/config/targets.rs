@@ -37,12 +37,12 @@ fn complete(target: TargetDocument, spot: Spot<'_>, found: &mut Found) -> Option
     let header = header_name(&target.api_key_header, spot.key("api_key_header"), found);
     let headers = headers(target.headers, &target.api_key_header, spot.key("headers"), found);
     models(&target.models, spot.key("models"), found);
-    let prefix = key_prefix(target.api_key_prefix, &target.api_key_header, spot, found);
     let provider = provider(&target.provider, spot.key("provider"), found);
     let base_url = base_url(target.base_url.as_deref(), provider.as_ref(), spot, found);
     let (provider, base_url) = (provider?, base_url?);
     let model = model(target.model, &provider, spot, found);
     let secret = secret(target.secret_key_ref, &provider, &base_url, spot, found);
+    let prefix = key_prefix(target.api_key_prefix, &target.api_key_header, secret.is_some(), spot, found);
     let health_probe = health_probe(target.health_probe.unwrap_or_default(), &base_url, spot.key("health_probe"), found);
     header?;
     // One language so far: a second one makes this line, and whoever sends requests, choose.
@@ -72,9 +72,11 @@ fn complete(target: TargetDocument, spot: Spot<'_>, found: &mut Found) -> Option
 fn provider(text: &str, spot: Spot<'_>, found: &mut Found) -> Option<ProviderRef> {
     let (code, message, help) = match ProviderRef::parse(text) {
         Ok(provider) => return Some(provider),
-        Err(ProviderRefError::LaterMode(mode)) => {
-            (Code::NotInThisBuild, format!("the mode `{mode}` is not supported by this build"), "write `name:chat:model`".to_owned())
-        }
+        Err(ProviderRefError::LaterMode(mode)) => (
+            Code::NotInThisBuild,
+            format!("the mode `{mode}` is not supported by this build"),
+            "write `name:chat:model`".to_owned(),
+        ),
         Err(ProviderRefError::Name) => {
             let message = format!("{} does not begin with the name of a provider", quote(text));
             (Code::BadValue, message, "write `name` or `name:mode:model`, such as `cerebras:chat:llama3.3-70b`".to_owned())
@@ -135,6 +137,11 @@ fn base_url(written: Option<&str>, provider: Option<&ProviderRef>, spot: Spot<'_
 }
 
 fn model(written: Option<String>, provider: &ProviderRef, spot: Spot<'_>, found: &mut Found) -> Option<String> {
+    match (&written, &provider.model) {
+        (Some(model), _) => sendable(model, spot.key("model"), found),
+        (None, Some(short)) => sendable(short, spot.key("provider"), found),
+        (None, None) => true,
+    };
     match (written, provider.model.clone()) {
         (Some(model), Some(short)) if model != short => {
             let message = format!("`model` is {}, but `provider` says {}", quote(&model), quote(&short));
@@ -170,13 +177,18 @@ fn secret(
     None
 }
 
-fn key_prefix(written: Option<String>, header: &str, spot: Spot<'_>, found: &mut Found) -> String {
+fn key_prefix(written: Option<String>, header: &str, keyed: bool, spot: Spot<'_>, found: &mut Found) -> String {
     let bearer = "Bearer ".to_owned();
     match written {
         None => {
-            if !header.eq_ignore_ascii_case("authorization") && !header.eq_ignore_ascii_case("proxy-authorization") {
+            if keyed && !header.eq_ignore_ascii_case("authorization") {
                 let message = format!("the header {} will say `Bearer ` before the key", quote(header));
-                found.add(spot.key("api_key_header"), Code::KeyPrefix, message, "write `api_key_prefix: \"\"` to send the key alone");
+                found.add(
+                    spot.key("api_key_header"),
+                    Code::KeyPrefix,
+                    message,
+                    "write `api_key_prefix: \"\"` to send the key alone",
+                );
             }
             bearer
         }
@@ -184,7 +196,12 @@ fn key_prefix(written: Option<String>, header: &str, spot: Spot<'_>, found: &mut
             if HeaderValue::from_str(&prefix).is_err() || looks_secret(&prefix) {
                 found.secret(spot.key("api_key_prefix"));
                 let message = "`api_key_prefix` cannot stand in a header";
-                found.add(spot.key("api_key_prefix"), Code::BadValue, message, "write the word before the key, such as `\"Bearer \"`");
+                found.add(
+                    spot.key("api_key_prefix"),
+                    Code::BadValue,
+                    message,
+                    "write the word before the key, such as `\"Bearer \"`",
+                );
             }
             prefix
         }
@@ -200,18 +217,18 @@ fn header_name(name: &str, spot: Spot<'_>, found: &mut Found) -> Option<HeaderNa
             None
         }
         Err(_) => {
-            found.add(spot, Code::BadValue, format!("{} is no name of a header", quote(name)), "write a name such as `x-team-id`");
+            found.add(
+                spot,
+                Code::BadValue,
+                format!("{} is no name of a header", quote(name)),
+                "write a name such as `x-team-id`",
+            );
             None
         }
     }
 }
 
-fn headers(
-    written: BTreeMap<String, String>,
-    key_header: &str,
-    spot: Spot<'_>,
-    found: &mut Found,
-) -> BTreeMap<String, String> {
+fn headers(written: BTreeMap<String, String>, key_header: &str, spot: Spot<'_>, found: &mut Found) -> BTreeMap<String, String> {
     let mut seen = HashSet::new();
     for (name, value) in &written {
         let Some(parsed) = header_name(name, spot.name(name), found) else { continue };
@@ -231,6 +248,16 @@ fn headers(
     written
 }
 
+/// The served model is named in a header of the answer.
+fn sendable(model: &str, spot: Spot<'_>, found: &mut Found) -> bool {
+    let sendable = !model.trim().is_empty() && HeaderValue::from_str(model).is_ok();
+    if !sendable {
+        let message = format!("{} cannot be the name of a model", quote(model));
+        found.add(spot, Code::BadValue, message, "write visible characters on one line");
+    }
+    sendable
+}
+
 fn models(models: &[ModelEntry], spot: Spot<'_>, found: &mut Found) {
     let mut seen = HashSet::new();
     for (index, model) in models.iter().enumerate() {
@@ -238,7 +265,7 @@ fn models(models: &[ModelEntry], spot: Spot<'_>, found: &mut Found) {
         let names = std::iter::once((&model.model_id, spot.key("model_id")));
         let aliases = model.aliases.iter().enumerate().map(|(index, alias)| (alias, spot.key("aliases").item(index)));
         for (name, spot) in names.chain(aliases) {
-            if !seen.insert(name) {
+            if sendable(name, spot, found) && !seen.insert(name) {
                 let message = format!("{} already stands for a model of this target", quote(name));
                 found.add(spot, Code::DuplicateId, message, "give each model names of its own");
             }

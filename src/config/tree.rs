@@ -162,7 +162,9 @@ impl Builder {
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let place = Place { line: error.marker().line(), column: error.marker().col() + 1, width: 1 };
-                Diagnostic::new(Code::Syntax, format!("this is not YAML: {}", error.info())).at(place)
+                Diagnostic::new(Code::Syntax, format!("this is not YAML: {}", error.info()))
+                    .at(place)
+                    .help("look here and just above: a bracket or quote left open, a tab, or indentation that does not line up")
             })?;
             let place = place_of(span);
             match event {
