@@ -6,9 +6,9 @@ use super::diagnostic::{Code, Diagnostic, Place, Severity};
 use super::document::{ChainItem, Document, FallbackDocument, PolicyDocument, PromptInjectionDocument, ProvidersDocument};
 use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjectionConfig};
 use super::providers::{Fallback, Providers, Routing, Trigger};
-use super::shape::nearest;
 use super::source::quote;
 use super::tree::{Node, Value};
+use super::wording::nearest;
 use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, targets};
 use std::collections::{BTreeMap, HashSet};
 
@@ -293,7 +293,7 @@ fn check_routing(routing: &Routing, ids: &[String], spot: Spot<'_>, found: &mut 
         (routing.only.is_empty() || routing.only.iter().any(|only| only == id))
             && !routing.ignore.iter().any(|ignored| ignored == id)
     };
-    if !ids.is_empty() && !ids.iter().any(|id| used(id)) {
+    if !ids.is_empty() && !ids.iter().any(used) {
         let message = "`only` and `ignore` leave no target to use";
         found.add(spot, Code::BadValue, message, "let at least one target through");
     }

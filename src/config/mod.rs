@@ -2,10 +2,10 @@
 //!
 //! [`parse`] reads a text in four steps, and each step reports everything it finds before the next one starts:
 //!
-//! 1. [`tree`]: the YAML with the place of every key and value; syntax, duplicate keys, size and depth.
-//! 2. [`shape`]: the tree against the JSON Schema derived from the types below: unknown keys, wrong types, ranges.
-//! 3. [`document`]: the typed document, by `serde_yaml`.
-//! 4. [`meaning`]: what no schema can say: references between keys, secrets, URLs, patterns; defaults become values.
+//! 1. `tree`: the YAML with the place of every key and value; syntax, duplicate keys, size and depth.
+//! 2. `shape`: the tree against the JSON Schema derived from the types below: unknown keys, wrong types, ranges.
+//! 3. `document`: the typed document, by `serde_yaml`.
+//! 4. `meaning`: what no schema can say: references between keys, secrets, URLs, patterns; defaults become values.
 //!
 //! The outcome is a [`Config`] that needs no further checking, or every error at once, each a [`Diagnostic`] with its place.
 
@@ -14,14 +14,17 @@ mod diagnostic;
 mod document;
 mod kinds;
 mod meaning;
+mod min_free;
 mod provider_ref;
 mod providers;
+mod scalar;
 mod schema;
 mod secret;
 mod shape;
 mod source;
 mod targets;
 mod tree;
+mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -29,9 +32,10 @@ mod tests;
 pub use base_url::{BaseUrl, Scheme};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use kinds::{
-    AuditLoggerConfig, Boundaries, Encoding, LogLevel, MarkerFormat, MinFree, PII_TYPES, PiiAction, PiiDetectorConfig,
-    PromptInjectionConfig, Redaction, Response, ResponseAction,
+    AuditLoggerConfig, Bodies, Boundaries, Encoding, LogLevel, MarkerFormat, PATTERN_SIZE_LIMIT, PII_TYPES, PiiAction,
+    PiiDetectorConfig, PromptInjectionConfig, Redaction, Response, ResponseAction,
 };
+pub use min_free::MinFree;
 pub use provider_ref::{CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, known_model, known_provider};
 pub use providers::{
     Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
@@ -192,10 +196,13 @@ pub struct Loaded {
     pub sha256: [u8; 32],
 }
 
+/// Diagnostics reported of one file, at most: nobody reads more, and a file of nothing but faults stays cheap.
+const MOST_DIAGNOSTICS: usize = 200;
+
 /// Reads and checks a file. A file that cannot be read is one diagnostic like any other.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     let name = path.display().to_string();
-    let text = tree::read(path).map_err(|fault| vec![fault.of_file(&name)])?;
+    let text = tree::read(path).map_err(|(code, message)| vec![Diagnostic::new(code, message).of_file(&name)])?;
     parse(&name, &text)
 }
 
@@ -232,7 +239,7 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     let broken = faults.iter().any(|fault| fault.severity == Severity::Error);
     // Warnings about half a configuration may be untrue, so errors go alone.
     let faults = faults.into_iter().filter(|fault| !broken || fault.severity == Severity::Error);
-    let faults: Vec<_> = faults.map(|fault| source.complete(fault)).collect();
+    let faults: Vec<_> = faults.take(MOST_DIAGNOSTICS).map(|fault| source.complete(fault)).collect();
     match config {
         Some(config) if !broken => Ok(Loaded { config, warnings: faults, sha256: Sha256::digest(text.as_bytes()).into() }),
         _ => Err(faults),

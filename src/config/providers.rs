@@ -101,10 +101,13 @@ pub struct Routing {
     /// How the next target is chosen.
     pub strategy: Strategy,
     /// Target ids that come first, in this order; the others follow as they are listed.
+    #[schemars(length(max = 1000))]
     pub order: Vec<String>,
     /// Use these targets alone; empty means all.
+    #[schemars(length(max = 1000))]
     pub only: Vec<String>,
     /// Never use these targets.
+    #[schemars(length(max = 1000))]
     pub ignore: Vec<String>,
     /// Whether other targets than the first may be used at all.
     pub allow_fallbacks: bool,

@@ -21,7 +21,7 @@ pub fn json_schema() -> Value {
 fn publish(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            map.retain(|key, value| !key.starts_with("x-") && !(key == "default" && value.is_null()));
+            map.retain(|key, value| !(key.starts_with("x-") || (key == "default" && value.is_null())));
             map.values_mut().for_each(publish);
         }
         Value::Array(items) => items.iter_mut().for_each(publish),

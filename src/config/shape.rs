@@ -3,10 +3,12 @@
 //! One walker serves every type, because it reads the schema that is derived from them. What is wrong is left out of the tree it
 //! returns, so that the later steps can speak of the rest.
 
+use super::MOST_DIAGNOSTICS;
 use super::diagnostic::{Code, Diagnostic, Place};
 use super::schema::{alternatives, permits, places_of, words};
 use super::source::{looks_secret, quote};
 use super::tree::{Entry, Node, Value};
+use super::wording::{WHERE_SECRETS_GO, first_sentence, listed, nearest, where_that_secret_goes, wrong_type};
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -101,6 +103,7 @@ impl Walk {
         }
         // The whole configuration is examined as far as it goes; any other map is of no use without a key it needs.
         let usable = self.path.is_empty() || required.iter().all(|key| sound.iter().any(|entry| entry.key == *key));
+        let usable = usable && sound.len() as u64 >= least;
         usable.then_some(Node { value: Value::Map(sound), place: node.place })
     }
 
@@ -111,6 +114,10 @@ impl Walk {
             self.secrets.push(entry.node.place);
             let fault = Diagnostic::new(Code::SecretInClear, format!("{} would hold a secret in clear", quote(key)));
             self.faults.push(fault.at(entry.place).help(WHERE_SECRETS_GO));
+            return;
+        }
+        if self.faults.len() >= MOST_DIAGNOSTICS {
+            // Never shown, and looking for what was meant takes longest of all.
             return;
         }
         let what = schema["x-what"].as_str();
@@ -233,17 +240,7 @@ impl Walk {
     fn secret_in_clear(&mut self, node: &Node) {
         self.secrets.push(node.place);
         let fault = Diagnostic::new(Code::SecretInClear, format!("{} must say where the secret is, not the secret", self.here()));
-        let variable = match &node.value {
-            Value::Text(text) => text.trim_start_matches("env:").trim_start_matches('$').trim_matches(['{', '}']),
-            _ => "",
-        };
-        let looks_like_a_variable = variable.contains('_')
-            && variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-            && !looks_secret(variable);
-        self.faults.push(fault.at(node.place).help(match looks_like_a_variable {
-            true => format!("for an environment variable write `{{env: {variable}}}`"),
-            false => WHERE_SECRETS_GO.to_owned(),
-        }));
+        self.faults.push(fault.at(node.place).help(where_that_secret_goes(&node.value)));
     }
 
     fn enter(&mut self, key: &str, place: Place) {
@@ -263,51 +260,6 @@ impl Walk {
     }
 }
 
-/// The advice of every diagnostic about a secret.
-pub(super) const WHERE_SECRETS_GO: &str =
-    "write `secret_key_ref: {env: NAME}` for an environment variable or `secret_key_ref: {file: PATH}` for a file";
-
-/// The word a person most likely meant.
-pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    let plain = |word: &str| word.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let word = plain(word);
-    let bound = (word.chars().count() / 3).clamp(1, 4);
-    let distance = |candidate: &&str| strsim::damerau_levenshtein(&word, &plain(candidate));
-    // Bounded: the measure takes time in the product of the lengths, and nobody mistypes into a word this long.
-    if word.len() > 100 {
-        return None;
-    }
-    words.iter().copied().min_by_key(|candidate| distance(candidate)).filter(|candidate| distance(candidate) <= bound)
-}
-
-fn wrong_type(node: &Node, choices: &[&'static Json], here: &str) -> Diagnostic {
-    let expected = ["string", "integer", "number", "boolean", "array", "object"]
-        .into_iter()
-        .filter(|kind| choices.iter().any(|choice| permits(choice, kind)))
-        .filter(|kind| *kind != "integer" || !choices.iter().any(|choice| permits(choice, "number")))
-        .collect::<Vec<_>>();
-    let named = expected.iter().map(|kind| name_of(kind)).collect::<Vec<_>>().join(" or ");
-    let fault = Diagnostic::new(Code::WrongType, format!("{here} must be {named}, not {}", shown(&node.value))).at(node.place);
-    match (&node.value, expected.as_slice()) {
-        (Value::Int { raw, .. } | Value::Float { raw, .. }, ["string", ..]) => {
-            fault.help(format!("put it in quotes: `\"{raw}\"`"))
-        }
-        (Value::Bool(value), ["string", ..]) => fault.help(format!("put it in quotes: `\"{value}\"`")),
-        (Value::Text(text), ["boolean"]) => match text.to_ascii_lowercase().as_str() {
-            "yes" | "y" | "on" | "true" => fault.help("write `true`, without quotes: in YAML 1.2 every other word is text"),
-            "no" | "n" | "off" | "false" => fault.help("write `false`, without quotes: in YAML 1.2 every other word is text"),
-            _ => fault,
-        },
-        (Value::Text(text), ["integer" | "number"]) => match text.replace('_', "").trim_start_matches('0').parse::<f64>() {
-            Ok(value) => fault.help(format!("write `{value}`, without quotes, leading zeros or separators")),
-            Err(_) => fault,
-        },
-        (Value::Null, _) => fault.help("give it a value, or remove the key"),
-        (_, ["array"]) => fault.help("write a list: `[first, second]`, or one `- item` a line"),
-        _ => fault,
-    }
-}
-
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -317,28 +269,6 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Text(_) => "string",
         Value::List(_) => "array",
         Value::Map(_) => "object",
-    }
-}
-
-fn name_of(kind: &str) -> &'static str {
-    match kind {
-        "string" => "text",
-        "integer" => "a whole number",
-        "number" => "a number",
-        "boolean" => "`true` or `false`",
-        "array" => "a list",
-        _ => "a map",
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "empty".into(),
-        Value::Bool(value) => format!("`{value}`"),
-        Value::Int { raw, .. } | Value::Float { raw, .. } => format!("the number {}", quote(raw)),
-        Value::Text(text) => format!("the text {}", quote(text)),
-        Value::List(_) => "a list".into(),
-        Value::Map(_) => "a map".into(),
     }
 }
 
@@ -367,13 +297,4 @@ fn names_a_secret(key: &str) -> bool {
         "bearer",
     ]
     .contains(&key.as_str())
-}
-
-fn first_sentence(text: &str) -> String {
-    let text = text.replace('\n', " ");
-    text.split_once(". ").map_or(text.as_str(), |(first, _)| first).trim_end_matches('.').to_owned()
-}
-
-fn listed(words: Vec<&str>) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -10,6 +10,9 @@ pub(super) struct Source {
     lines: Vec<Vec<char>>,
 }
 
+/// Longest excerpt of a line, in characters.
+const WIDEST: usize = 120;
+
 /// What stands after a key that names a secret. Braces begin a reference to a secret, which is no secret.
 static AFTER_SECRET_KEY: LazyLock<Regex> = LazyLock::new(|| {
     regex(
@@ -76,7 +79,11 @@ impl Source {
             let line = self.lines.get(diagnostic.line - 1).map_or(&[][..], Vec::as_slice);
             diagnostic.column = diagnostic.column.clamp(1, line.len() + 1);
             diagnostic.width = diagnostic.width.clamp(1, (line.len() + 1 - diagnostic.column).max(1));
-            diagnostic.excerpt = line.iter().collect::<String>().trim_end().to_owned();
+            // The last characters that still show the whole fault, so that its context is before it.
+            let end = diagnostic.column - 1 + diagnostic.width.min(WIDEST);
+            let from = if line.len() <= WIDEST { 0 } else { end.saturating_sub(WIDEST).min(diagnostic.column - 1) };
+            diagnostic.excerpt = line.iter().skip(from).take(WIDEST).collect::<String>().trim_end().to_owned();
+            diagnostic.excerpt_from = from;
         }
         diagnostic
     }
@@ -95,5 +102,48 @@ fn harmless(c: char) -> char {
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
         c if c.is_control() => '\u{fffd}',
         c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Code;
+
+    fn complete(text: &str, place: Place) -> Diagnostic {
+        Source::new("f.yaml", text).complete(Diagnostic::new(Code::BadValue, "no").at(place))
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_its_fault() {
+        let line = format!("{}here{}", "a".repeat(500), "b".repeat(500));
+        let fault = complete(&line, Place { line: 1, column: 501, width: 4 });
+        assert_eq!(fault.excerpt.chars().count(), WIDEST);
+        assert!(fault.to_string().contains(&format!("{}here\n  | {}^^^^\n", "a".repeat(116), " ".repeat(116))), "{fault}");
+        let fault = complete(&line, Place { line: 1, column: 1, width: usize::MAX });
+        assert!(fault.to_string().contains(&format!("| {}\n", "^".repeat(WIDEST))), "{fault}");
+    }
+
+    #[test]
+    fn a_terminal_is_never_given_control_characters() {
+        let fault = complete("a: \u{1b}[2Jb\u{202e}c", Place { line: 1, column: 1, width: 1 });
+        assert_eq!(fault.excerpt, "a: \u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(quote("a\u{1b}b"), "`a\u{fffd}b`");
+    }
+
+    #[test]
+    fn what_looks_like_a_credential_is_blotted_out_wherever_it_stands() {
+        for text in
+            ["# sk-abcdefghijklmnop", "x: [Bearer abcdefghij]", "{api_key: abc, id: 1}", "token: 'a b c'", "a: ghp_abcdefghijkl"]
+        {
+            let shown = complete(text, Place { line: 1, column: 1, width: 1 }).excerpt;
+            assert!(shown.contains('*') && !shown.contains("abc") && !shown.contains("b c"), "{shown}");
+            assert_eq!(shown.chars().count(), text.chars().count(), "columns stay where they are");
+        }
+        for text in
+            ["max_context_tokens: 131072", "secret_key_ref: {env: A_KEY}", "api_key_header: x-key", "# skeleton-of-a-thing"]
+        {
+            assert_eq!(complete(text, Place { line: 1, column: 1, width: 1 }).excerpt, text);
+        }
     }
 }

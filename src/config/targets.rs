@@ -5,8 +5,8 @@ use super::document::{Format, HealthProbeDocument, PricingDocument, TargetDocume
 use super::meaning::{Found, Spot};
 use super::provider_ref::{PROVIDERS, ProviderRef, ProviderRefError};
 use super::providers::{HealthProbe, ModelEntry, Pricing, TargetConfig};
-use super::shape::{WHERE_SECRETS_GO, nearest};
 use super::source::{looks_secret, quote};
+use super::wording::{WHERE_SECRETS_GO, nearest};
 use super::{BaseUrl, Scheme, SecretRef};
 use http::{HeaderName, HeaderValue};
 use std::collections::{BTreeMap, HashSet};
@@ -117,7 +117,7 @@ fn base_url(written: Option<&str>, provider: Option<&ProviderRef>, spot: Spot<'_
     match BaseUrl::parse(text) {
         Ok(url) => {
             if url.scheme == Scheme::Http && !url.is_loopback() {
-                let message = format!("prompts and the key travel in clear to `{}`", url.host);
+                let message = format!("everything sent to `{}` travels in clear", url.host);
                 found.add(spot, Code::PlainHttp, message, "write `https://`, unless something else protects this network");
             }
             Some(url)

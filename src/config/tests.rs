@@ -176,6 +176,14 @@ fn a_file_beyond_the_bound_is_refused_unread() {
 }
 
 #[test]
+fn a_file_of_nothing_but_faults_is_cheap() {
+    let keys: String = (0..40_000).map(|number| format!("k{number}: 0, ")).collect();
+    let faults = parse("c.yaml", &format!("{{{keys}}}")).unwrap_err();
+    assert_eq!(faults.len(), MOST_DIAGNOSTICS);
+    assert!(faults.iter().all(|fault| fault.excerpt.len() <= 120));
+}
+
+#[test]
 fn an_empty_file_is_told_what_it_needs() {
     assert_eq!(codes(""), ["E004"]);
     assert_eq!(codes("{}"), ["E005", "E005", "E005"]);
@@ -207,6 +215,17 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "[-a-z0-9:{}\\[\\]&*!#|>'\",?% \t\n\u{e9}\u{202e}]{0,120}") {
+        let _ = parse("c.yaml", &text).map_err(|faults| shown(&faults));
+    }
+
+    #[test]
+    fn a_configuration_with_one_mistyped_place_never_makes_the_reader_panic(
+        at in 0usize..2000, drop in 0usize..4, insert in "[-:{}\\[\\]&*!|>'\",a0 \n]{0,3}"
+    ) {
+        let text: Vec<char> = include_str!("../../conf/examples/06-routing-and-fallback.yaml").chars().collect();
+        let at = at.min(text.len());
+        let after = (at + drop).min(text.len());
+        let text: String = text[..at].iter().copied().chain(insert.chars()).chain(text[after..].iter().copied()).collect();
         let _ = parse("c.yaml", &text).map_err(|faults| shown(&faults));
     }
 

@@ -4,8 +4,11 @@
 //! documents, keys that are not text. `serde_yaml` reads the same text afterwards and must see the same values.
 
 use super::diagnostic::{Code, Diagnostic, Place};
+use super::scalar::plain;
+use super::source::quote;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Seen;
 use std::io::Read;
 use std::path::Path;
 
@@ -90,27 +93,29 @@ impl Node {
     }
 }
 
-/// Reads a file of bounded size.
-pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
-    let unreadable = |error: std::io::Error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => error.to_string(),
-        };
-        Diagnostic::new(Code::Unreadable, format!("this file cannot be read: {why}"))
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_LIMIT as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text)
+/// Reads a file of bounded size; the error is a code and its message.
+pub(super) fn read(path: &Path) -> Result<String, (Code, String)> {
+    let unreadable = |why: &str| (Code::Unreadable, format!("this file cannot be read: {why}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).and_then(|file| file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes));
+    match file {
+        Ok(length) if length > FILE_LIMIT => Err(too_large()),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(unreadable("there is no such file")),
+        Err(error) => Err(unreadable(&error.to_string())),
+    }
+}
+
+fn too_large() -> (Code, String) {
+    (Code::TooLarge, format!("this file is larger than {} KiB", FILE_LIMIT >> 10))
 }
 
 /// Builds the tree. Faults that leave a usable tree come beside it; after a syntax error there is none.
 pub(super) fn build(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
     let mut builder = Builder::default();
     if text.len() > FILE_LIMIT {
-        return (None, vec![Diagnostic::new(Code::TooLarge, format!("this file is larger than {} KiB", FILE_LIMIT >> 10))]);
+        let (code, message) = too_large();
+        return (None, vec![Diagnostic::new(code, message)]);
     }
     let root = match builder.document(text) {
         Ok(root) => Some(root),
@@ -149,7 +154,8 @@ enum Content {
     List(Vec<Node>),
     Map {
         entries: Vec<Entry>,
-        seen: HashSet<String>,
+        /// Every key so far and its line.
+        seen: HashMap<String, usize>,
         /// A key whose value comes next.
         key: Option<(String, Place)>,
     },
@@ -190,7 +196,7 @@ impl Builder {
                 }
                 Event::MappingStart(anchor, tag) => {
                     self.refuse_tag(tag.is_some(), place);
-                    self.begin(Content::Map { entries: Vec::new(), seen: HashSet::new(), key: None }, anchor, place)?;
+                    self.begin(Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None }, anchor, place)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(open) = self.open.pop() {
@@ -251,12 +257,18 @@ impl Builder {
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { entries, seen, key }) => match key.take() {
                 None => *key = Some((key_text(&node, &mut self.faults)?, node.place)),
-                Some((name, place)) if seen.insert(name.clone()) => entries.push(Entry { key: name, place, node }),
-                Some((name, place)) => {
-                    let first = entries.iter().find(|entry| entry.key == name).map_or(0, |entry| entry.place.line);
-                    let fault = Diagnostic::new(Code::DuplicateKey, format!("the key `{name}` is written twice"));
-                    self.faults.push(fault.at(place).help(format!("it is already on line {first}: keep one of them")));
-                }
+                Some((name, place)) => match seen.entry(name) {
+                    Seen::Vacant(vacant) => {
+                        entries.push(Entry { key: vacant.key().clone(), place, node });
+                        vacant.insert(place.line);
+                    }
+                    Seen::Occupied(first) => {
+                        let fault =
+                            Diagnostic::new(Code::DuplicateKey, format!("the key {} is written twice", quote(first.key())));
+                        let help = format!("it is already on line {}: keep one of them", first.get());
+                        self.faults.push(fault.at(place).help(help));
+                    }
+                },
             },
         }
         Ok(())
@@ -296,44 +308,4 @@ fn key_text(node: &Node, faults: &mut Vec<Diagnostic>) -> Result<String, Fatal> 
 fn place_of(span: Span) -> Place {
     let width = if span.end.line() == span.start.line() { span.end.col().saturating_sub(span.start.col()) } else { usize::MAX };
     Place { line: span.start.line(), column: span.start.col() + 1, width: width.max(1) }
-}
-
-/// What an unquoted scalar means: the core schema of YAML 1.2 as `serde_yaml` reads it. `yes`, `on` and `0755` are text.
-fn plain(raw: &str) -> Value {
-    match raw {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    let (sign, digits) = match raw.as_bytes().first() {
-        Some(b'-') => (-1, &raw[1..]),
-        Some(b'+') => (1, &raw[1..]),
-        _ => (1, raw),
-    };
-    if digits.starts_with(['+', '-']) {
-        return Value::Text(raw.to_owned());
-    }
-    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-        if let Some(value) = digits.strip_prefix(prefix).filter(|rest| !rest.starts_with(['+', '-'])) {
-            if let Ok(value) = i128::from_str_radix(value, radix) {
-                return Value::Int { value: sign * value, raw: raw.to_owned() };
-            }
-        }
-    }
-    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Value::Text(raw.to_owned());
-    }
-    if let Ok(value) = digits.parse::<i128>() {
-        return Value::Int { value: sign * value, raw: raw.to_owned() };
-    }
-    let float = match digits {
-        ".inf" | ".Inf" | ".INF" => Some(f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" if digits.len() == raw.len() => Some(f64::NAN),
-        _ => digits.parse::<f64>().ok().filter(|value| value.is_finite()),
-    };
-    match float {
-        Some(value) => Value::Float { value: f64::from(sign as i8) * value, raw: raw.to_owned() },
-        None => Value::Text(raw.to_owned()),
-    }
 }
