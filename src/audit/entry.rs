@@ -213,7 +213,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn no_record_fails_to_fit(tools in 0usize..3000, size in 0usize..3000, keys in 0usize..400, rules in 0usize..5000) {
+        fn no_record_fails_to_fit(tools in 0usize..200, size in 0usize..2000, keys in 0usize..100, rules in 0usize..1000) {
             let about = About {
                 tools: vec!["t\u{1}\"".repeat(size / 3); tools],
                 parameters: (0..keys).map(|n| (format!("{n}{}", "k".repeat(size)).into(), json!(n))).collect(),

@@ -275,7 +275,7 @@ type Answer = oneshot::Receiver<Result<(), Unavailable>>;
 /// How far an exchange has come. The room goes back after the record that filled it was pushed.
 enum Stage {
     Reserved(Room),
-    Begun(#[expect(dead_code, reason = "held for its drop")] Room),
+    Begun(Room),
     /// Ended, or never to be recorded.
     Unrecorded,
 }

@@ -23,6 +23,7 @@
 //! on. Against that only a copy of a later link kept elsewhere helps.
 
 mod entry;
+mod event;
 pub mod journal;
 pub mod origin;
 mod queue;
@@ -30,6 +31,7 @@ pub mod record;
 mod recover;
 pub mod scan;
 pub mod segment;
+pub mod tail;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]
