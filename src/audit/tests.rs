@@ -101,6 +101,14 @@ async fn many_exchanges_at_once_lose_nothing_and_break_no_link() {
             })
         })
         .collect();
+    let mut reads = 0;
+    while reads < 8 && tasks.iter().any(|task| !task.is_finished()) {
+        let path = dir.path().to_path_buf();
+        let log = tokio::task::spawn_blocking(move || scan(&path, &origin(), Patience::LookAgain, &mut |_| {})).await.unwrap();
+        assert!(!matches!(log.unwrap().tail, Tail::Torn(_)), "a reader beside the writer sees no damage");
+        reads += 1;
+    }
+    assert!(reads > 0);
     for task in tasks {
         task.await.unwrap();
     }

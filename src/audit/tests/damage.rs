@@ -9,7 +9,10 @@ use super::super::{AuditError, recover, writer};
 use super::*;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
@@ -115,7 +118,8 @@ fn a_tail_torn_at_any_byte_leaves_every_record_before_it() {
     let path = segment::path(&wal(dir.path()), 0);
     let places = places(&path);
     let (last, used) = (places[places.len() - 2], *places.last().unwrap());
-    let whole = std::fs::read(&path).unwrap();
+    let mut whole = std::fs::read(&path).unwrap();
+    whole.truncate(used as usize + 1024);
     for torn in last..used {
         let mut bytes = whole.clone();
         bytes[torn as usize..used as usize].fill(0);
@@ -207,6 +211,47 @@ fn too_little_free_space_refuses_new_exchanges_only() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(block_on(journal.admit()).err(), Some(Unavailable::DISK_FULL));
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    const DIR: &str = "KT_TEST_KILLED_CHILD";
+    if let Some(dir) = std::env::var_os(DIR) {
+        let journal = reopen(Path::new(&dir));
+        block_on(async {
+            loop {
+                let mut ticket = journal.admit().await.unwrap();
+                ticket.received(Received::default()).await.unwrap();
+                eprintln!("ack {}", ticket.id());
+                ticket.complete(success());
+            }
+        });
+    }
+    let dir = scratch();
+    for round in 0..3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "audit::tests::damage::what_was_acknowledged_survives_kill_9"])
+            .env(DIR, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut acknowledged: Vec<String> = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            acknowledged.extend(line.strip_prefix("ack ").map(Into::into));
+            if acknowledged.len() == 200 + round * 37 {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(acknowledged.len() >= 200);
+        reopen(dir.path()).close();
+        let records = records(dir.path());
+        let written: HashSet<&str> = records.iter().filter_map(|record| record["id"].as_str()).collect();
+        assert!(acknowledged.iter().all(|id| written.contains(id.as_str())));
+        assert!(checked(dir.path()).open.is_empty());
+    }
 }
 
 /// Where each frame of a segment begins, and where the last one ends.
