@@ -3,6 +3,7 @@
 //! A [`Policy`] sees the whole prompt at once. A [`Watch`] sees one answer channel as it arrives and says which part of it is
 //! decided; the relay holds back exactly the events that are not. Streaming and whole answers use the same watches.
 
+pub mod normalize;
 pub mod pii;
 pub mod prompt_injection;
 
