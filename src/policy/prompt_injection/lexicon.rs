@@ -133,13 +133,27 @@ impl Lexicon {
         })
     }
 
-    /// The known words a run without spaces is made of, longest first, left to right.
+    /// The known words a run without spaces is made of, longest first, left to right. Of a Latin run, which is usually one long word,
+    /// they have to be most.
     fn cut(&self, run: &str, mut found: impl FnMut(Range<usize>, u32)) {
+        if run.is_ascii() {
+            let (mut pieces, mut covered) = (0, 0);
+            self.pieces(run, |piece, _| {
+                pieces += 1;
+                covered += piece.len();
+            });
+            if pieces < 2 || covered * 4 < run.len() * 3 {
+                return;
+            }
+        }
+        self.pieces(run, &mut found);
+    }
+
+    fn pieces(&self, run: &str, mut found: impl FnMut(Range<usize>, u32)) {
         let mut at = 0;
         while at < run.len() {
             let rest = run.get(at..).unwrap_or_default();
-            let id = self.longest(rest);
-            match id {
+            match self.longest(rest) {
                 Some((len, id)) => {
                     found(at..at + len, id);
                     at += len;

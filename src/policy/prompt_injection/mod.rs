@@ -139,7 +139,7 @@ impl PromptInjection {
                 evidence.add(hit.rule, hit.score, scan.source(hit.range), hit.muted, encoded);
             });
             self.structure.find(scan.text(), |mark| {
-                evidence.add(mark.rule, mark.score, scan.source(mark.range), false, encoded);
+                evidence.add(mark.rule, mark.score, scan.source(mark.range), mark.muted, encoded);
             });
             for (number, pattern) in self.patterns.iter().enumerate() {
                 if let Some(found) = pattern.find(scan.text()) {

@@ -25,6 +25,8 @@ pub struct Mark {
     pub score: f32,
     /// Bytes in the folded text.
     pub range: Range<usize>,
+    /// It stands alone in quotation marks, as in code that handles it.
+    pub muted: bool,
 }
 
 /// The markers, as one automaton.
@@ -68,10 +70,11 @@ impl Structure {
             let Some(marker) = self.markers.get(hit.pattern().as_usize()) else { continue };
             if marker.is_image {
                 if let Some((score, range)) = image(text, hit.start()) {
-                    found(Mark { rule: marker.rule, score, range });
+                    found(Mark { rule: marker.rule, score, range, muted: false });
                 }
             } else if !marker.at_line_start || begins_line(text, hit.start()) {
-                found(Mark { rule: marker.rule, score: marker.score, range: hit.range() });
+                let muted = is_quoted(text, &hit.range());
+                found(Mark { rule: marker.rule, score: marker.score, range: hit.range(), muted });
             }
         }
     }
@@ -100,6 +103,12 @@ fn begins_line(text: &str, at: usize) -> bool {
         Some(b) => *b == b'\n',
         None => at <= 16,
     }
+}
+
+/// Whether nothing but a pair of quotation marks is around the marker.
+fn is_quoted(text: &str, range: &Range<usize>) -> bool {
+    let quote = |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(|b| matches!(b, b'"' | b'\'' | b'`'));
+    quote(range.start.checked_sub(1)) && quote(Some(range.end))
 }
 
 /// A markdown image whose URL has a query: how suspicious, and where.
