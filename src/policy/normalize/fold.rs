@@ -126,7 +126,7 @@ impl Fold<'_> {
                     if let Some(joined) = compose(base, c) {
                         // The base is in a unit or a copied run of its own; the joined letter ends it.
                         let begin = self.out.len() - base.len_utf8();
-                        let source = self.map.source(begin..begin + base.len_utf8()).start;
+                        let source = self.map.source_start(begin);
                         self.out.pop();
                         self.map.unit(self.out.len(), source);
                         self.out.push(joined);

@@ -55,11 +55,7 @@ impl OffsetMap {
 
     /// The source range that produced `range` of the output: whole units, on character boundaries if `range` is.
     pub fn source(&self, range: Range<usize>) -> Range<usize> {
-        let start = match self.at(range.start) {
-            Some((_, anchor)) if anchor.src & COPY != 0 => (anchor.src & !COPY) as usize + range.start - anchor.out as usize,
-            Some((_, anchor)) => anchor.src as usize,
-            None => 0,
-        };
+        let start = self.source_start(range.start);
         let end = match range.end.checked_sub(1).and_then(|last| self.at(last)) {
             Some((_, anchor)) if anchor.src & COPY != 0 => (anchor.src & !COPY) as usize + range.end - anchor.out as usize,
             Some((index, _)) => self.anchors.get(index + 1).map_or(self.source_len, |next| (next.src & !COPY) as usize),
@@ -67,6 +63,15 @@ impl OffsetMap {
         };
         let start = start.min(self.source_len);
         start..end.clamp(start, self.source_len)
+    }
+
+    /// The source offset of the unit or copied byte at `out`; right also before [`OffsetMap::finish`].
+    pub fn source_start(&self, out: usize) -> usize {
+        match self.at(out) {
+            Some((_, anchor)) if anchor.src & COPY != 0 => (anchor.src & !COPY) as usize + out - anchor.out as usize,
+            Some((_, anchor)) => anchor.src as usize,
+            None => 0,
+        }
     }
 
     /// How many anchors it took.

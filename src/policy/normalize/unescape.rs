@@ -73,8 +73,18 @@ fn entity(prefix: usize, digits: &[u8], radix: u32) -> Option<Escape> {
 
 fn named(bytes: &[u8]) -> Option<Escape> {
     const NAMES: [(&[u8], char); 12] = [
-        (b"&amp;", '&'), (b"&lt;", '<'), (b"&gt;", '>'), (b"&quot;", '"'), (b"&apos;", '\''), (b"&nbsp;", ' '),
-        (b"&Tab;", '\t'), (b"&NewLine;", '\n'), (b"&lbrack;", '['), (b"&rbrack;", ']'), (b"&lsqb;", '['), (b"&rsqb;", ']'),
+        (b"&amp;", '&'),
+        (b"&lt;", '<'),
+        (b"&gt;", '>'),
+        (b"&quot;", '"'),
+        (b"&apos;", '\''),
+        (b"&nbsp;", ' '),
+        (b"&Tab;", '\t'),
+        (b"&NewLine;", '\n'),
+        (b"&lbrack;", '['),
+        (b"&rbrack;", ']'),
+        (b"&lsqb;", '['),
+        (b"&rsqb;", ']'),
     ];
     let (name, to) = NAMES.iter().find(|(name, _)| bytes.starts_with(name))?;
     Some(Escape { len: name.len(), to: *to, hides: false })

@@ -56,7 +56,10 @@ impl Evidence {
         let whole = self.findings.iter().map(|found| found.range.clone()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
         let mut findings: Vec<Finding> = self.findings.into_iter().map(|found| found.finding(text)).collect();
         findings.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(std::cmp::Ordering::Equal));
-        if !alone && together > strongest && let Some(range) = whole {
+        if !alone
+            && together > strongest
+            && let Some(range) = whole
+        {
             let what = Cow::Borrowed("combined");
             findings.push(Finding { what, rule: Cow::Borrowed(COMBINED), text, range, score: Some(together) });
         }

@@ -13,6 +13,8 @@ pub type Class = u16;
 
 /// Longest entry, in bytes: bounds how far any lookup reads.
 const MAX_WORD: usize = 40;
+/// More bytes than this after a stem are not its ending but another word.
+const MAX_ENDING: usize = 12;
 /// Words with fewer letters are not guessed from misspellings.
 const MIN_MISSPELLED: usize = 5;
 /// Unknown words with fewer bytes are not cut up.
@@ -67,8 +69,18 @@ impl Lexicon {
     }
 
     /// Calls `found` with each known word in the token at `range` of `text`, where it stands, and its classes.
-    pub fn find(&self, text: &str, range: Range<usize>, leet: bool, buffer: &mut String, mut found: impl FnMut(Range<usize>, &[Class])) {
+    pub fn find(
+        &self,
+        text: &str,
+        range: Range<usize>,
+        leet: bool,
+        buffer: &mut String,
+        mut found: impl FnMut(Range<usize>, &[Class]),
+    ) {
         let Some(token) = text.get(range.clone()) else { return };
+        if is_unspaced(token) {
+            return self.cut(token, |piece, id| found(range.start + piece.start..range.start + piece.end, self.classes_of(id)));
+        }
         let stem = self.stem(token);
         let word = self.words.get(token).copied();
         if word.is_some() || stem.is_some() {
@@ -79,7 +91,7 @@ impl Lexicon {
             self.find_leet(text, range, buffer, found);
         } else if let Some(id) = self.misspelled(token) {
             found(range, self.classes_of(id));
-        } else if token.len() >= MIN_CUT || !token.is_ascii() {
+        } else if token.len() >= MIN_CUT {
             self.cut(token, |piece, id| found(range.start + piece.start..range.start + piece.end, self.classes_of(id)));
         }
     }
@@ -93,7 +105,8 @@ impl Lexicon {
         if !self.stem_beginnings.may_begin(token.as_bytes()) {
             return None;
         }
-        (1..=token.len().min(MAX_WORD)).rev().find_map(|end| self.stems.get(token.get(..end)?).copied())
+        let shortest = token.len().saturating_sub(MAX_ENDING).max(1);
+        (shortest..=token.len().min(MAX_WORD)).rev().find_map(|end| self.stems.get(token.get(..end)?).copied())
     }
 
     fn find_leet(&self, text: &str, range: Range<usize>, buffer: &mut String, mut found: impl FnMut(Range<usize>, &[Class])) {
@@ -114,7 +127,7 @@ impl Lexicon {
             if part.len() > 1 {
                 if let Some(id) = self.words.get(part).copied().or_else(|| self.stem(part)) {
                     found(piece, self.classes_of(id));
-                } else if part.len() >= MIN_CUT || !part.is_ascii() {
+                } else if part.len() >= MIN_CUT || is_unspaced(part) {
                     self.cut(part, |inner, id| found(piece.start + inner.start..piece.start + inner.end, self.classes_of(id)));
                 }
             }
@@ -134,7 +147,7 @@ impl Lexicon {
     }
 
     /// The known words a run without spaces is made of, longest first, left to right. Of a Latin run, which is usually one long word,
-    /// they have to be most.
+    /// they have to be most of it.
     fn cut(&self, run: &str, mut found: impl FnMut(Range<usize>, u32)) {
         if run.is_ascii() {
             let (mut pieces, mut covered) = (0, 0);
@@ -142,7 +155,7 @@ impl Lexicon {
                 pieces += 1;
                 covered += piece.len();
             });
-            if pieces < 2 || covered * 4 < run.len() * 3 {
+            if pieces < 2 || covered * 4 < run.len() * if pieces == 2 { 3 } else { 2 } {
                 return;
             }
         }
@@ -154,8 +167,8 @@ impl Lexicon {
         while at < run.len() {
             let rest = run.get(at..).unwrap_or_default();
             match self.longest(rest) {
-                Some((len, id)) => {
-                    found(at..at + len, id);
+                Some((len, ids)) => {
+                    ids.into_iter().flatten().for_each(|id| found(at..at + len, id));
                     at += len;
                 }
                 None => at += rest.chars().next().map_or(1, char::len_utf8),
@@ -163,16 +176,24 @@ impl Lexicon {
         }
     }
 
-    fn longest(&self, rest: &str) -> Option<(usize, u32)> {
+    /// The longest entry `rest` begins with: its bytes, and the word and the stem spelled so.
+    fn longest(&self, rest: &str) -> Option<(usize, [Option<u32>; 2])> {
         let bytes = rest.as_bytes();
         if !self.beginnings.may_begin(bytes) && !self.stem_beginnings.may_begin(bytes) {
             return None;
         }
         (MIN_PIECE..=rest.len().min(MAX_WORD)).rev().find_map(|end| {
             let piece = rest.get(..end)?;
-            self.words.get(piece).or_else(|| self.stems.get(piece)).map(|id| (end, *id))
+            let ids = [self.words.get(piece).copied(), self.stems.get(piece).copied()];
+            ids.iter().any(Option::is_some).then_some((end, ids))
         })
     }
+}
+
+/// Whether a word is of a script that puts no spaces between words, or glues particles to them.
+fn is_unspaced(token: &str) -> bool {
+    let unspaced = |c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
+    !token.is_ascii() && token.chars().any(unspaced)
 }
 
 /// What is left of a word when the characters that are written for one another become one: `1`, `l`, `|` and `!` are all `i`.

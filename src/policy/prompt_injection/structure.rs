@@ -123,9 +123,21 @@ fn image(text: &str, middle: usize) -> Option<(f32, Range<usize>)> {
     let url = url.get(..end)?;
     let query = url.get(url.iter().position(|b| *b == b'?')? + 1..)?;
     let placeholder = query.iter().any(|b| matches!(b, b'{' | b'[' | b'<' | b'$' | b' ')) || url.ends_with(b"=");
-    let named = [&b"data="[..], b"secret=", b"conversation=", b"chat=", b"history=", b"prompt=", b"leak=", b"exfil=", b"summary=", b"info=", b"msg="]
-        .iter()
-        .any(|name| query.windows(name.len()).any(|part| part == *name));
+    let named = [
+        &b"data="[..],
+        b"secret=",
+        b"conversation=",
+        b"chat=",
+        b"history=",
+        b"prompt=",
+        b"leak=",
+        b"exfil=",
+        b"summary=",
+        b"info=",
+        b"msg=",
+    ]
+    .iter()
+    .any(|name| query.windows(name.len()).any(|part| part == *name));
     let score = match (placeholder, named) {
         (true, true) => 0.9,
         (true, false) => 0.7,

@@ -128,7 +128,8 @@ impl Reader {
                 gap = words;
                 continue;
             }
-            let classes = field.split('|').map(|word| if word.starts_with('@') { self.known(word) } else { Some(self.literal(word)) });
+            let classes =
+                field.split('|').map(|word| if word.starts_with('@') { self.known(word) } else { Some(self.literal(word)) });
             steps.push((gap, classes.collect::<Option<Vec<_>>>()?));
             gap = 0;
         }

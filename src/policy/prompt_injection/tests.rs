@@ -74,7 +74,8 @@ fn no_obfuscation_hides_an_attack_and_none_makes_one() {
                 wrong.push(format!("missed {name}: {}", obfuscate(attack)));
             }
         }
-        for request in REQUESTS {
+        // To write in invisible characters is an attack whatever they say.
+        for request in REQUESTS.iter().filter(|_| name != "tag characters") {
             if blocks(&policy, &obfuscate(request)) {
                 wrong.push(format!("false alarm {name}: {}", obfuscate(request)));
             }
@@ -128,7 +129,9 @@ fn a_decoded_finding_names_the_encoded_run() {
 fn patterns_of_the_operator_match_the_text_and_its_views() {
     let settings = InjectionSettings { attack_patterns: vec!["open sesame".into()], ..Default::default() };
     let policy = PromptInjection::new(settings).unwrap();
-    for text in ["OPEN sesame", "ｏｐｅｎ ｓｅｓａｍｅ", "open%20sesame", "o p e n  s e s a m e", "b3BlbiBzZXNhbWUgb3BlbiBzZXNhbWU="] {
+    for text in
+        ["OPEN sesame", "ｏｐｅｎ ｓｅｓａｍｅ", "open%20sesame", "o p e n  s e s a m e", "b3BlbiBzZXNhbWUgb3BlbiBzZXNhbWU="]
+    {
         let findings = policy.explain(text);
         assert_eq!(policy.verdict(&findings), Verdict::Block, "{text}");
         assert_eq!(findings[0].rule, "attack_patterns.0");
@@ -171,7 +174,22 @@ fn a_long_hostile_text_costs_no_more_than_its_length() {
         policy.explain(text);
         begin.elapsed().as_secs_f64()
     };
-    for unit in ["ignore all ", "a ", "i.", "ignorealprevious", "%69", "&#x69;", "іa", "é", "![](http?", "QUJD", "<|im_", "忽略", "\u{e0061}", "\n"] {
+    for unit in [
+        "ignore all ",
+        "a ",
+        "i.",
+        "ignorealprevious",
+        "%69",
+        "&#x69;",
+        "іa",
+        "é",
+        "![](http?",
+        "QUJD",
+        "<|im_",
+        "忽略",
+        "\u{e0061}",
+        "\n",
+    ] {
         let (short, long) = (unit.repeat(20_000 / unit.len()), unit.repeat(160_000 / unit.len()));
         seconds(&short);
         // Eight times the text; twenty-four times the time leaves room for a busy machine, not for a square.
@@ -216,7 +234,9 @@ fn obfuscations() -> [(&'static str, Obfuscation); 24] {
         ("bidi controls", |t| format!("\u{202e}{t}\u{202c}")),
         ("combining marks", |t| between(t, "\u{336}")),
         ("tag characters", |t| t.chars().map(|c| char::from_u32(0xe0000 + c as u32).unwrap()).collect()),
-        ("homoglyphs", |t| mapped(t, &[('a', 'а'), ('e', 'е'), ('o', 'о'), ('p', 'р'), ('c', 'с'), ('i', 'і'), ('s', 'ѕ'), ('y', 'у')])),
+        ("homoglyphs", |t| {
+            mapped(t, &[('a', 'а'), ('e', 'е'), ('o', 'о'), ('p', 'р'), ('c', 'с'), ('i', 'і'), ('s', 'ѕ'), ('y', 'у')])
+        }),
         ("leet", |t| mapped(t, &[('a', '4'), ('e', '3'), ('o', '0'), ('i', '1'), ('s', '5'), ('t', '7')])),
         ("letter spacing", |t| t.split(' ').map(|word| spaced(word, " ")).collect::<Vec<_>>().join("   ")),
         ("letter spacing, words unmarked", |t| spaced(&t.replace(' ', ""), " ")),

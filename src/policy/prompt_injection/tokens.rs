@@ -68,7 +68,8 @@ impl<'a> Tokens<'a> {
             let ends = matches!(c, '.' | '!' | '?' | ';') && rest.as_bytes().get(1).is_none_or(|b| b.is_ascii_whitespace());
             sentence |= ends || matches!(c, '。' | '।' | '؟' | '…');
             lines += u32::from(c == '\n');
-            quoted = matches!(c, '"' | '\'' | '`' | '“' | '‘' | '„' | '«' | '「' | '『' | '‚') || (quoted && matches!(c, '[' | '(' | '*'));
+            quoted = matches!(c, '"' | '\'' | '`' | '“' | '‘' | '„' | '«' | '「' | '『' | '‚')
+                || (quoted && matches!(c, '[' | '(' | '*'));
             self.at += c.len_utf8();
         }
         if start > 0 {
