@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod chain;
+pub mod normalize;
 pub mod pii;
 pub mod prompt_injection;
 
