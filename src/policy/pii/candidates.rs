@@ -156,7 +156,8 @@ impl Scan {
     /// The e-mail address at `pos`. While the run lasts, an `@` may follow any of its last bytes.
     fn address(&self, input: &Input<'_>) -> Found {
         let (start, end) = self.run;
-        if self.pos >= end || self.pos + words::LOCAL_PART < end {
+        let inside_char = matches!(input.bytes.get(self.pos), Some(0x80..=0xBF));
+        if self.pos >= end || self.pos + words::LOCAL_PART < end || inside_char {
             return Ok(None);
         }
         match input.at(end)? {
@@ -185,13 +186,13 @@ impl Longest<'_> {
 }
 
 fn secret(input: &Input<'_>, at: usize, last: u8, b: u8) -> Found {
-    if b == b'-' && last != b'-' {
-        return secrets::private_key(input, at);
-    }
-    if b == b'e'
-        && let Some(token) = secrets::web_token(input, at)?
-    {
-        return Ok(Some(token));
+    let armoured = match b {
+        b'-' if last != b'-' => secrets::private_key(input, at)?,
+        b'e' => secrets::web_token(input, at)?,
+        _ => None,
+    };
+    if armoured.is_some() {
+        return Ok(armoured);
     }
     if let Some(token) = secrets::prefixed(input, at)? {
         return Ok(Some(token));

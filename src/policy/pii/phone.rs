@@ -17,8 +17,9 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
         return Ok(None);
     }
     let topic = topic(input, at);
-    // The common case, a number in prose, is settled by its first group.
-    if !opening && topic != Some(Topic::Phone) && !shape_may_begin(input, at)? {
+    // The common case, a number in prose, is settled by its first group. Behind another group it is the middle of an account number.
+    let middle = input.before(at, 1) == b' ' && matches!(input.before(at, 2), b'0'..=b'9' | b'A'..=b'Z');
+    if !opening && (middle || !shape_may_begin(input, at)?) && topic != Some(Topic::Phone) {
         return Ok(None);
     }
     let mut number = Number::default();
@@ -130,7 +131,7 @@ impl Number {
         match topic {
             Some(Topic::Phone) => shaped || (7..=15).contains(&digits.len()) && self.spoken_of(groups, digits),
             Some(Topic::Other | Topic::Ssn) => shaped && self.bracketed,
-            None => shaped || digits.starts_with(b"00") && self.count > 1 && (10..=15).contains(&digits.len()) && !self.date(groups),
+            None => shaped || digits.starts_with(b"00") && !digits.starts_with(b"000") && self.count > 2 && (10..=15).contains(&digits.len()),
         }
     }
 
@@ -151,11 +152,13 @@ impl Number {
     fn spoken_of(&self, groups: &[u8], digits: &[u8]) -> bool {
         match groups {
             [_] => digits.len() >= 8 || self.bracketed,
+            // Two years.
+            [4, 4] => !matches!(digits, [b'1', b'9', ..] | [b'2', b'0', ..]),
             _ => !self.date(groups) && groups.iter().all(|&g| g <= 11),
         }
     }
 
     fn date(&self, groups: &[u8]) -> bool {
-        matches!(groups, [4, 1..=2, 1..=2] | [1..=2, 1..=2, 4] | [4, 4]) && !self.bracketed
+        matches!(groups, [4, 1..=2, 1..=2] | [1..=2, 1..=2, 4]) && !self.bracketed
     }
 }

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// A token whose format is known by its first letters; the earliest certain one wins.
 pub(super) fn prefixed(input: &Input<'_>, at: usize) -> Found {
-    if is_word(input.before(at, 1)) && input.before(at, 1) != b'_' {
+    let (last, second) = (input.before(at, 1), input.before(at, 2));
+    if last.is_ascii_alphanumeric() || last == b'.' && is_word(second) {
         return Ok(None);
     }
     let first = input.at(at)?;
@@ -42,7 +43,11 @@ fn begins(input: &Input<'_>, at: usize, format: &Format) -> Found {
         }
     }
     let seen = input.slice(body, end);
-    let real = distinct(seen) >= 7 && (!format.digit || seen.iter().any(u8::is_ascii_digit));
+    let real = distinct(seen) >= 7 && !placeholder(seen) && (!format.digit || seen.iter().any(u8::is_ascii_digit));
+    if format.exact {
+        let over = !format.set.has(input.at(end)?);
+        return Ok((real && over).then(|| Hit::whole(Kind::Secret, format.id, end)));
+    }
     Ok(real.then(|| Hit::running(format.id, end, Tail::Bytes(format.set))))
 }
 
@@ -163,10 +168,10 @@ fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     // `config.api_key2` is code, not a token.
     let code = !quoted && value.contains(&b'.') && value.len() < 40;
     match name {
-        Name::Password => value.len() >= 6 && (mixed || quoted && value.len() >= 8) && !code,
+        Name::Password => value.len() >= 6 && self::name(value).is_none() && (mixed || quoted && value.len() >= 8) && !code,
         Name::Key | Name::Bearer => {
-            let random = mixed && digits >= 2 && entropy(value) >= 3.0 || letters == 0 && digits >= 16;
-            value.len() >= 15 && random && !code
+            let random = mixed && (digits >= 3 || digits == 2 && value.len() < 16 || value.len() >= 20) && entropy(value) >= 3.0 || letters == 0 && digits >= 16;
+            value.len() >= 14 && random && !code
         }
     }
 }
@@ -197,9 +202,9 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
 
 fn name(word: &[u8]) -> Option<Name> {
     const PASSWORD: [&[u8]; 5] = [b"password", b"passwd", b"passphrase", b"passwort", b"pwd"];
-    const KEY: [&[u8]; 8] = [b"secret", b"token", b"apikey", b"api_key", b"api-key", b"accesskey", b"credential", b"bearer"];
-    const NOT: [&[u8]; 9] =
-        [b"public", b"cache", b"primary", b"foreign", b"partition", b"sort", b"tokens", b"token_type", b"tokenizer"];
+    const KEY: [&[u8]; 7] = [b"secret", b"token", b"apikey", b"api_key", b"api-key", b"accesskey", b"bearer"];
+    const NOT: [&[u8]; 11] =
+        [b"public", b"cache", b"primary", b"foreign", b"partition", b"sort", b"tokens", b"token_type", b"tokenizer", b"csrf", b"audience"];
     let holds = |part: &&[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
     if PASSWORD.iter().any(|p| holds(&p)) {
         return Some(Name::Password);

@@ -21,14 +21,20 @@ pub(super) struct Format {
     pub least: usize,
     /// Whether a token of this format always holds a digit: the guard of prefixes that also begin words.
     pub digit: bool,
+    /// The token ends behind `least` bytes: guards prefixes that many names begin with.
+    pub exact: bool,
 }
 
 const fn format(id: &'static str, prefix: &'static str, set: Set, least: usize) -> Format {
-    Format { id, prefix, set, least, digit: false }
+    Format { id, prefix, set, least, digit: false, exact: false }
 }
 
 const fn weak(id: &'static str, prefix: &'static str, set: Set, least: usize) -> Format {
-    Format { id, prefix, set, least, digit: true }
+    Format { id, prefix, set, least, digit: true, exact: false }
+}
+
+const fn exact(id: &'static str, prefix: &'static str, set: Set, least: usize) -> Format {
+    Format { id, prefix, set, least, digit: false, exact: true }
 }
 
 /// Of two that fit, the later one speaks.
@@ -40,14 +46,14 @@ const FORMATS: &[Format] = &[
     format("secret.age", "AGE-SECRET-KEY-1", Set::Alnum, 40),
     weak("secret.aws", "AKIA", Set::Alnum, 16),
     weak("secret.artifactory", "AKCp", Set::Alnum, 40),
-    weak("secret.yandex", "AQVN", Set::Word, 35),
+    exact("secret.yandex", "AQVN", Set::Word, 36),
     weak("secret.aws", "ASIA", Set::Alnum, 16),
     format("secret.google", "AIza", Set::Word, 35),
     weak("secret.easypost", "EZAK", Set::Alnum, 54),
     weak("secret.easypost", "EZTK", Set::Alnum, 54),
     weak("secret.facebook", "EAA", Set::Alnum, 40),
     format("secret.flutterwave", "FLWPUBK_TEST-", Set::Word, 16),
-    format("secret.flutterwave", "FLWSECK_TEST-", Set::Word, 12),
+    format("secret.flutterwave", "FLWSECK_TEST-", Set::Word, 32),
     format("secret.google", "GOCSPX-", Set::Word, 24),
     weak("secret.heroku", "HRKU-", Set::Word, 40),
     weak("secret.alibaba", "LTAI", Set::Alnum, 17),
@@ -75,7 +81,7 @@ const FORMATS: &[Format] = &[
     weak("secret.flyio", "fm1r_", Set::Base64, 80),
     weak("secret.flyio", "fm2_", Set::Base64, 80),
     weak("secret.flyio", "fo1_", Set::Word, 40),
-    weak("secret.frameio", "fio-u-", Set::Word, 40),
+    weak("secret.frameio", "fio-u-", Set::Base64, 40),
     format("secret.github", "gho_", Set::Alnum, 30),
     format("secret.github", "ghp_", Set::Alnum, 30),
     format("secret.github", "ghr_", Set::Alnum, 30),
@@ -97,8 +103,8 @@ const FORMATS: &[Format] = &[
     weak("secret.grafana", "glc_", Set::Base64, 32),
     format("secret.grafana", "glsa_", Set::Word, 32),
     weak("secret.groq", "gsk_", Set::Alnum, 30),
-    format("secret.huggingface", "api_org_", Set::Alnum, 30),
-    format("secret.huggingface", "hf_", Set::Alnum, 30),
+    exact("secret.huggingface", "api_org_", Set::Alnum, 34),
+    exact("secret.huggingface", "hf_", Set::Alnum, 34),
     weak("secret.vault", "hvb.", Set::Word, 80),
     weak("secret.vault", "hvs.", Set::Word, 80),
     weak("secret.intra42", "s-s4t2af-", Set::Hex, 60),
@@ -127,9 +133,9 @@ const FORMATS: &[Format] = &[
     format("secret.replicate", "r8_", Set::Alnum, 32),
     format("secret.rubygems", "rubygems_", Set::Hex, 40),
     weak("secret.scalingo", "tk-us-", Set::Word, 40),
-    weak("secret.settlemint", "sm_aat_", Set::Alnum, 16),
-    weak("secret.settlemint", "sm_pat_", Set::Alnum, 16),
-    weak("secret.settlemint", "sm_sat_", Set::Alnum, 16),
+    format("secret.settlemint", "sm_aat_", Set::Alnum, 16),
+    format("secret.settlemint", "sm_pat_", Set::Alnum, 16),
+    format("secret.settlemint", "sm_sat_", Set::Alnum, 16),
     weak("secret.sentry", "sntrys_", Set::Base64, 40),
     weak("secret.sentry", "sntryu_", Set::Hex, 60),
     weak("secret.sourcegraph", "sgp_", Set::Word, 40),
@@ -155,13 +161,18 @@ const FORMATS: &[Format] = &[
     weak("secret.typeform", "tfp_", Set::Dotted, 50),
     weak("secret.sendinblue", "xkeysib-", Set::Word, 60),
     format("secret.slack", "xapp-", Set::Word, 24),
-    format("secret.slack", "xoxa-", Set::Word, 24),
-    format("secret.slack", "xoxb-", Set::Word, 24),
-    format("secret.slack", "xoxe-", Set::Word, 24),
-    format("secret.slack", "xoxe.xox", Set::Word, 24),
-    format("secret.slack", "xoxo-", Set::Word, 24),
-    format("secret.slack", "xoxp-", Set::Word, 24),
-    format("secret.slack", "xoxr-", Set::Word, 24),
-    format("secret.slack", "xoxs-", Set::Word, 24),
-    weak("secret.yandex", "YC", Set::Word, 38),
+    format("secret.slack", "xoxa-", Set::Word, 20),
+    format("secret.slack", "xoxb-", Set::Word, 20),
+    format("secret.slack", "xoxe-", Set::Word, 20),
+    format("secret.slack", "xoxe.xox", Set::Word, 20),
+    format("secret.slack", "xoxo-", Set::Word, 20),
+    format("secret.slack", "xoxp-", Set::Word, 20),
+    format("secret.slack", "xoxr-", Set::Word, 20),
+    format("secret.slack", "xoxs-", Set::Word, 20),
+    exact("secret.yandex", "YC", Set::Word, 38),
+    exact("secret.clickhouse", "4b1d", Set::Alnum, 38),
+    exact("secret.octopus", "API-", Set::Alnum, 26),
+    weak("secret.1password", "A3-", Set::Word, 30),
+    exact("secret.artifactory", "cmVmd", Set::Alnum, 59),
+    weak("secret.aws", "bedrock-api-key-", Set::Base64, 20),
 ];
