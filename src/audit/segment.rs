@@ -33,6 +33,8 @@ pub const MIN_SEGMENT: u64 = 128 * 1024;
 const MAGIC: &[u8; 8] = b"kt-audit";
 const VERSION: u32 = 1;
 const CRC_AT: usize = HEADER_BYTES - 4;
+/// Read ahead at once, in bytes: more than the longest frame.
+const WINDOW: usize = 128 * 1024;
 
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
@@ -228,7 +230,7 @@ impl Reader {
     pub fn remainder_from(&mut self, at: u64) -> io::Result<u64> {
         let (mut from, mut last) = (at, at);
         loop {
-            let bytes = self.bytes(from, 1 << 20)?;
+            let bytes = self.bytes(from, WINDOW)?;
             if bytes.is_empty() {
                 return Ok(last - at);
             }
@@ -255,7 +257,7 @@ impl Reader {
     pub fn bytes(&mut self, from: u64, count: usize) -> io::Result<&[u8]> {
         let held = self.window_at..self.window_at + self.window.len() as u64;
         if !(held.contains(&from) && from + count as u64 <= held.end) {
-            self.window.resize(count.max(256 * 1024), 0);
+            self.window.resize(count.max(WINDOW), 0);
             self.window_at = from;
             let mut filled = 0;
             while filled < self.window.len() {
