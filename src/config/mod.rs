@@ -36,7 +36,9 @@ pub use kinds::{
     PiiDetectorConfig, PromptInjectionConfig, Redaction, Response, ResponseAction,
 };
 pub use min_free::MinFree;
-pub use provider_ref::{CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, known_model, known_provider};
+pub use provider_ref::{
+    CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, ProviderRefError, known_model, known_provider,
+};
 pub use providers::{
     Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
 };

@@ -163,6 +163,18 @@ pub enum Trigger {
 impl Trigger {
     /// The triggers of a configuration that names none.
     pub const DEFAULT: [Trigger; 4] = [Trigger::RateLimit, Trigger::ServerError, Trigger::Timeout, Trigger::ModelNotFound];
+
+    /// The trigger as a configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::RateLimit => "rate_limit",
+            Trigger::ServerError => "server_error",
+            Trigger::Timeout => "timeout",
+            Trigger::ModelNotFound => "model_not_found",
+            Trigger::ContextLengthExceeded => "context_length_exceeded",
+            Trigger::AuthError => "auth_error",
+        }
+    }
 }
 
 /// How large a request or an answer may be, in bytes.
