@@ -34,7 +34,6 @@
 //! Each has a test of the same name: see `docs/architecture.md`.
 
 pub mod audit;
-pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod metrics;
