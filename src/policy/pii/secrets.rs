@@ -120,11 +120,11 @@ pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
     let end = input.run(at, at + 128, |b| Set::Value.has(b) && b != b'@' && b != b'/')?;
     let value = input.slice(at, end);
     let named = [&b"password"[..], b"pass", b"pwd", b"passwd", b"secret"].iter().any(|word| value.eq_ignore_ascii_case(word));
-    let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !placeholder_strict(value);
+    let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !filler(value);
     Ok(real.then(|| Hit::whole(Kind::Secret, "secret.url_password", end)))
 }
 
-fn placeholder_strict(value: &[u8]) -> bool {
+fn filler(value: &[u8]) -> bool {
     value.len() > 4 && distinct(value) < 3
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::openai::request::{Channel, Endpoint, Role, Text};
-use crate::policy::Replacement;
 use proptest::prelude::*;
 
 /// A case a line, see the head of the file.
@@ -341,7 +340,8 @@ proptest! {
     }
 }
 
-/// Writes findings for labelled rows in the shape the scorer reads: `PII_ROWS` names the rows, `PII_FOUND` the output.
+/// Writes findings for labelled rows in the shape the scorer reads: `PII_ROWS` names the rows, `PII_FOUND` the output. Says how
+/// many bytes are held back when the rows arrive in pieces of about a token.
 #[test]
 #[ignore = "needs labelled rows"]
 fn labelled_rows_are_searched_for_the_scorer() {
@@ -357,4 +357,25 @@ fn labelled_rows_are_searched_for_the_scorer() {
         out.push_str(&format!("{}\n", serde_json::json!({"findings": findings})));
     }
     std::fs::write(std::env::var("PII_FOUND").unwrap(), out).unwrap();
+    let mut held = Vec::new();
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let mut watch = PiiWatch::new(Arc::clone(&detector.shared), false);
+        let (mut out, mut fed) = (Released::default(), 0);
+        for piece in chars(row["text"].as_str().unwrap()).chunks(5).map(|piece| piece.concat()) {
+            assert_eq!(watch.feed(&piece, &mut out), Flow::Continue);
+            fed += piece.len() as u64;
+            held.push(fed - out.upto);
+        }
+    }
+    held.sort_unstable();
+    let at = |part: usize| held[held.len() * part / 1000];
+    eprintln!(
+        "held back, bytes: median {}, p90 {}, p99 {}, p99.9 {}, most {}",
+        at(500),
+        at(900),
+        at(990),
+        at(999),
+        held[held.len() - 1]
+    );
 }
