@@ -222,6 +222,7 @@ fn prompt<'a>(texts: &[(&'a str, bool)]) -> Prompt<'a> {
         model: None,
         stream: false,
         include_usage: false,
+        stream_options: Default::default(),
         texts: texts.iter().map(text).collect(),
         unscanned: Vec::new(),
         tools: Vec::new(),
