@@ -7,3 +7,6 @@ mod support;
 /// What a first user does: both commands of the README, the seed snippet, local pages.
 #[path = "edge/first_steps.rs"]
 mod first_steps;
+/// How the house is built: what may mention what.
+#[path = "edge/house.rs"]
+mod house;
