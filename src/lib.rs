@@ -35,6 +35,18 @@
 
 pub mod audit;
 pub mod config;
+pub mod gateway;
+pub mod metrics;
 pub mod openai;
 pub mod policy;
 pub mod refusal;
+pub mod upstream;
+
+#[cfg(feature = "edge")]
+pub mod cli;
+#[cfg(feature = "edge")]
+pub mod proxy;
+#[cfg(feature = "edge")]
+pub mod server;
+#[cfg(feature = "edge")]
+pub mod simulator;

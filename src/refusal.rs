@@ -25,6 +25,8 @@ pub struct Refusal {
     pub reason_code: Option<&'static str>,
     /// Seconds after which trying again may help.
     pub retry_after: Option<u32>,
+    /// The methods a path takes, for 405.
+    pub allow: Option<&'static str>,
 }
 
 impl Refusal {
@@ -39,6 +41,7 @@ impl Refusal {
             policy: None,
             reason_code: None,
             retry_after: None,
+            allow: None,
         }
     }
 
@@ -82,6 +85,9 @@ impl Refusal {
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
+        if let Some(methods) = self.allow {
+            headers.push(("allow", methods.into()));
+        }
         headers
     }
 
@@ -99,6 +105,36 @@ impl Refusal {
     /// swallow the error or die of it.
     pub fn event(&self, request_id: &str) -> Vec<u8> {
         format!("data: {}\n\n", json!({"error": self.nested(request_id), "status_code": self.status})).into_bytes()
+    }
+
+    /// A provider's error body, completed so that every SDK reads it: status, message, type, param and code stay the provider's.
+    /// `None` when the body is a hybrid already.
+    pub fn complete_foreign(status: u16, body: &[u8], request_id: &str) -> Option<Vec<u8>> {
+        let foreign: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let nested = foreign.get("error").filter(|e| e.is_object());
+        if nested.is_some() && foreign.get("message").is_some_and(serde_json::Value::is_string) {
+            return None;
+        }
+        let source = nested.unwrap_or(&foreign);
+        let text = |name: &str| match source.get(name) {
+            Some(serde_json::Value::String(text)) => Some(text.clone()),
+            Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        // Some providers send the message as a bare string under `error` or `detail`.
+        let bare = ["error", "detail"].iter().find_map(|name| foreign.get(name)?.as_str().map(str::to_owned));
+        let message = text("message").or(bare).unwrap_or_else(|| format!("the provider answered {status} without a readable reason"));
+        let (kind, code) = (text("type").unwrap_or_else(|| "upstream_error".into()), text("code"));
+        let code = code.unwrap_or_else(|| kind.clone());
+        let param = text("param").unwrap_or_default();
+        let mut error = json!({"message": message, "type": kind, "param": param, "code": code, "request_id": request_id});
+        if let (Some(error), Some(nested)) = (error.as_object_mut(), nested.and_then(serde_json::Value::as_object)) {
+            for (name, value) in nested.iter().filter(|(name, _)| !["message", "type", "param", "code"].contains(&name.as_str())) {
+                error.insert(name.clone(), value.clone());
+            }
+        }
+        let body = json!({"message": message, "type": kind, "param": param, "code": code, "error": error, "status_code": status});
+        Some(body.to_string().into_bytes())
     }
 
     fn nested(&self, request_id: &str) -> serde_json::Value {
@@ -129,6 +165,25 @@ mod tests {
     fn a_decision_is_not_retried_by_any_sdk() {
         let headers = Refusal::input_blocked("pii-detector", "pii.detected", "no").headers();
         assert_eq!(headers, [("x-should-retry", "false".to_string()), ("retry-after-ms", "1".to_string())]);
+    }
+
+    #[test]
+    fn a_providers_error_keeps_its_words_whatever_their_shape() {
+        let cases: [(&str, &str, &str); 4] = [
+            (r#"{"message":"no","type":"t","param":"model","code":"c"}"#, "no", "c"),
+            (r#"{"error":{"message":"no","type":"t","param":null,"code":"c","extra":1}}"#, "no", "c"),
+            (r#"{"error":"no"}"#, "no", "upstream_error"),
+            ("<html>", "the provider answered 500 without a readable reason", "upstream_error"),
+        ];
+        for (body, message, code) in cases {
+            let completed = Refusal::complete_foreign(500, body.as_bytes(), "r").unwrap();
+            let completed: serde_json::Value = serde_json::from_slice(&completed).unwrap();
+            assert_eq!(completed["message"], message, "{body}");
+            assert_eq!(completed["error"]["message"], message, "{body}");
+            assert_eq!(completed["code"], code, "{body}");
+            assert_eq!(completed["status_code"], 500);
+            assert_eq!(Refusal::complete_foreign(500, completed.to_string().as_bytes(), "r"), None);
+        }
     }
 
     #[test]

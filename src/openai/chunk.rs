@@ -1,13 +1,26 @@
 //! Reads one answer object, a stream chunk or a whole answer: its text channels, its usage, its end.
+//!
+//! Answers are read tolerantly: any order, unknown members, nulls, a key or a choice twice (then both texts are seen). Not
+//! channels, and so passed unread: `logprobs` and `tokens`, which repeat the text and are nulled where it changes, names of
+//! functions, arguments that are objects instead of strings, and the members this file does not name.
 
+mod envelope;
+mod scan;
+
+pub use envelope::Envelope;
+
+use super::edit::Splice;
+use super::json::{JsonError, Offsets, encode};
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// One text channel of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AnswerChannel {
     /// `choices[].index`
     pub choice: u32,
+    /// What the channel carries.
     pub kind: AnswerKind,
 }
 
@@ -20,6 +33,7 @@ pub enum AnswerKind {
     Reasoning,
     /// `reasoning_content`
     ReasoningContent,
+    /// `refusal`
     Refusal,
     /// `tool_calls[index].function.arguments`
     Arguments(u32),
@@ -30,6 +44,7 @@ pub enum AnswerKind {
 /// A piece of one channel's text in one object.
 #[derive(Debug, Clone)]
 pub struct Delta<'a> {
+    /// The channel it continues.
     pub channel: AnswerChannel,
     /// Byte range in the JSON of what stands between the quotes.
     pub raw: Range<usize>,
@@ -40,8 +55,150 @@ pub struct Delta<'a> {
 /// Token counts as the provider reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// `prompt_tokens`
     pub input_tokens: u64,
+    /// `completion_tokens`
     pub output_tokens: u64,
+    /// `prompt_tokens_details.cached_tokens`, part of the input.
     pub cached_tokens: u64,
+    /// `completion_tokens_details.reasoning_tokens`, part of the output.
     pub reasoning_tokens: u64,
 }
+
+/// Whether an object has choices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choices {
+    /// No `choices`, or not an array.
+    #[default]
+    Absent,
+    /// `choices: []`
+    Empty,
+    /// At least one.
+    Some,
+}
+
+/// The shape in which the choices carry text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// `choices[].delta`: a chunk of a chat answer.
+    #[default]
+    Delta,
+    /// `choices[].message`: a whole chat answer.
+    Message,
+    /// `choices[].text`: a completion, whole or a chunk.
+    Text,
+}
+
+/// A part of a choice that repeats its text in a form that cannot be edited: `logprobs`, `reasoning_logprobs`, `tokens`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echo {
+    /// `choices[].index`
+    pub choice: u32,
+    /// Byte range of its value, which is not null.
+    pub value: Range<usize>,
+}
+
+/// One replaced range of one delta; see [`Chunk::splices`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaEdit<'e> {
+    /// Index into [`Chunk::deltas`].
+    pub delta: usize,
+    /// Byte range in its decoded text.
+    pub range: Range<usize>,
+    /// What takes its place, in decoded terms (for arguments: JSON source).
+    pub with: &'e str,
+}
+
+/// An answer object that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// Not JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// JSON, but not an object.
+    #[error("the answer is not a JSON object")]
+    NotAnObject,
+}
+
+/// A view of one answer object.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk<'a> {
+    /// The object's source.
+    pub json: &'a str,
+    /// The pieces of text, in order.
+    pub deltas: Vec<Delta<'a>>,
+    /// `usage`; `None` for null.
+    pub usage: Option<Usage>,
+    /// Whether there are choices.
+    pub choices: Choices,
+    /// How the choices carry text.
+    pub shape: Shape,
+    /// The choices that end here: index and `finish_reason`.
+    pub finish: Vec<(u32, Cow<'a, str>)>,
+    /// `id`
+    pub id: Option<Cow<'a, str>>,
+    /// `model`
+    pub model: Option<Cow<'a, str>>,
+    /// There is an `error` that is not null.
+    pub error: bool,
+    /// Byte ranges of the values of [`ENVELOPE`], in that order.
+    pub envelope: [Option<Range<usize>>; ENVELOPE.len()],
+    /// What repeats the text of a choice.
+    pub echoes: Vec<Echo>,
+}
+
+/// The members that every chunk of one answer repeats.
+pub const ENVELOPE: [&str; 5] = ["id", "object", "created", "model", "system_fingerprint"];
+
+impl<'a> Chunk<'a> {
+    /// Reads one object in one pass.
+    ///
+    /// # Errors
+    /// When `json` is not JSON or not an object, `[DONE]` included.
+    pub fn read(json: &'a [u8]) -> Result<Self, ChunkError> {
+        scan::scan(json)
+    }
+
+    /// The extra chunk that `stream_options.include_usage` asks for: usage and no choice. Clients index `choices[0]`, so one that
+    /// the caller did not ask for must not reach it.
+    pub fn is_usage_only(&self) -> bool {
+        self.choices == Choices::Empty && self.usage.is_some()
+    }
+
+    /// The splices of `json` that change the given texts and nothing else, but for the [`Echo`]es of the choices concerned, which
+    /// become null. `edits` ascend by delta, then range, and are disjoint; one for a delta that is not there is ignored.
+    pub fn splices(&self, edits: &[DeltaEdit<'_>]) -> Vec<Splice> {
+        let mut splices = Vec::with_capacity(edits.len() + self.echoes.len());
+        for edits in edits.chunk_by(|one, next| one.delta == next.delta) {
+            let Some(delta) = edits.first().and_then(|edit| self.deltas.get(edit.delta)) else { continue };
+            let raw = self.json.get(delta.raw.clone()).unwrap_or_default();
+            let mut offsets = Offsets::new(raw.as_bytes());
+            for edit in edits {
+                let range = offsets.range(edit.range.clone());
+                splices.push(Splice::new(delta.raw.start + range.start..delta.raw.start + range.end, encode(edit.with)));
+            }
+            for echo in self.echoes.iter().filter(|echo| echo.choice == delta.channel.choice) {
+                let null = Splice::new(echo.value.clone(), "null");
+                if !splices.contains(&null) {
+                    splices.push(null);
+                }
+            }
+        }
+        splices
+    }
+
+    /// What a chunk made by the gateway needs to belong to the same answer.
+    pub fn envelope(&self) -> Envelope {
+        Envelope::of(self)
+    }
+}
+
+/// Whether an object may report usage: a search, far cheaper than [`Chunk::read`], for streams that nobody watches. A `usage` key
+/// spelled with escapes is missed.
+pub fn may_hold_usage(json: &[u8]) -> bool {
+    static USAGE: LazyLock<memchr::memmem::Finder<'static>> = LazyLock::new(|| memchr::memmem::Finder::new("\"usage\""));
+    USAGE.find(json).is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,20 @@
 //! A borrowed view of a request body: the few fields the gateway acts on and every text channel a policy must read.
 
+mod message;
+mod scan;
+mod structural;
+
+pub use structural::{Place, STRUCTURAL, is_name};
+
 use super::edit::Splice;
+use super::json::{Offsets, encode};
 use crate::refusal::Refusal;
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Non-empty texts a request may have. More is refused: each costs some ninety bytes, which a body of tiny strings would
+/// multiply by twenty.
+pub const MAX_TEXTS: usize = 1 << 17;
 
 /// The request endpoints whose bodies the chain can read. Everything else under `/v1/` is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,15 +27,40 @@ pub enum Endpoint {
     Embeddings,
 }
 
+impl Endpoint {
+    /// The member that every request to this endpoint must have.
+    pub fn input(self) -> &'static str {
+        match self {
+            Endpoint::ChatCompletions => "messages",
+            Endpoint::Completions => "prompt",
+            Endpoint::Embeddings => "input",
+        }
+    }
+}
+
 /// Who wrote a text. Roles the API does not know count as the user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// `system` and `developer`: the operator.
     System,
+    /// `user`, and any role the API does not know.
     User,
+    /// `assistant`: earlier answers.
     Assistant,
     /// `tool` and `function`: results, which a third party may have written.
     Tool,
+}
+
+impl Role {
+    /// The role a message names.
+    fn named(word: &str) -> Self {
+        match word {
+            "system" | "developer" => Role::System,
+            "assistant" => Role::Assistant,
+            "tool" | "function" => Role::Tool,
+            _ => Role::User,
+        }
+    }
 }
 
 /// Which kind of place in the request a text stands in.
@@ -45,7 +81,9 @@ pub enum Channel {
 /// One string of the request.
 #[derive(Debug, Clone)]
 pub struct Text<'a> {
+    /// Who wrote it.
     pub role: Role,
+    /// Where it stands.
     pub channel: Channel,
     /// Index of the message (or of the element of `prompt`/`input`); 0 outside.
     pub message: usize,
@@ -57,10 +95,28 @@ pub struct Text<'a> {
     pub json: bool,
 }
 
+/// What stands under `stream_options`, as far as asking for usage needs to know. Offsets into the body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StreamOptions {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// `null`, there.
+    Null(Range<usize>),
+    /// An object without members, whose inside begins there.
+    Empty(usize),
+    /// An object without `include_usage`, whose first member comes after there.
+    Others(usize),
+    /// An object with `include_usage`, whose value is there.
+    Usage(Range<usize>),
+}
+
 /// A view of one request body.
 #[derive(Debug, Clone)]
 pub struct Prompt<'a> {
+    /// Where it was sent.
     pub endpoint: Endpoint,
+    /// The bytes as they came.
     pub body: &'a [u8],
     /// `model` with the byte range of its value, quotes included.
     pub model: Option<(Cow<'a, str>, Range<usize>)>,
@@ -68,11 +124,79 @@ pub struct Prompt<'a> {
     pub stream: bool,
     /// The caller asked for `stream_options.include_usage`.
     pub include_usage: bool,
-    /// Every string the provider would read, in body order, structural ones excepted (`role`, `type`, `model`, `id`,
-    /// `tool_call_id`, ...; the README lists them).
+    /// Where [`Prompt::with_usage`] writes.
+    pub stream_options: StreamOptions,
+    /// Every string the provider would read, in body order, empty and [`STRUCTURAL`] ones excepted. Keys that are more than a
+    /// name ([`is_name`]) are among them.
     pub texts: Vec<Text<'a>>,
     /// What the chain cannot read, for the record's coverage: `image`, `audio`, `file`, `token_ids`. Sorted, distinct.
     pub unscanned: Vec<&'static str>,
     /// Names of the tools offered.
     pub tools: Vec<Cow<'a, str>>,
 }
+
+impl<'a> Prompt<'a> {
+    /// Reads a body, strictly, in one pass.
+    ///
+    /// # Errors
+    /// 400 that names the byte offset or the path: not UTF-8 or not JSON (`invalid_json`), nested too deep (`too_deep`), a key
+    /// twice in one object (`duplicate_key`), or not a request of this endpoint (`invalid_request`).
+    #[allow(clippy::result_large_err, reason = "made once a request, and only when it is refused")]
+    pub fn read(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, Refusal> {
+        Ok(scan::scan(endpoint, body)?)
+    }
+
+    /// Makes the body name `model`; `None` if it does.
+    pub fn with_model(&self, model: &str) -> Option<Splice> {
+        match &self.model {
+            Some((same, _)) if same == model => None,
+            Some((_, range)) => Some(Splice::new(range.clone(), format!("\"{}\"", encode(model)))),
+            None => Some(self.member(format!("\"model\":\"{}\",", encode(model)))),
+        }
+    }
+
+    /// Makes a streamed request ask for usage; `None` if it does, or is not streamed.
+    pub fn with_usage(&self) -> Option<Splice> {
+        if !self.stream || self.include_usage {
+            return None;
+        }
+        Some(match &self.stream_options {
+            StreamOptions::Absent => self.member("\"stream_options\":{\"include_usage\":true},".into()),
+            StreamOptions::Null(range) => Splice::new(range.clone(), "{\"include_usage\":true}"),
+            StreamOptions::Empty(at) => Splice::new(*at..*at, "\"include_usage\":true"),
+            StreamOptions::Others(at) => Splice::new(*at..*at, "\"include_usage\":true,"),
+            StreamOptions::Usage(range) => Splice::new(range.clone(), "true"),
+        })
+    }
+
+    /// A new first member. A body that was read is an object and has another one, which the comma needs.
+    fn member(&self, member: String) -> Splice {
+        let inside = memchr::memchr(b'{', self.body).map_or(0, |brace| brace + 1);
+        Splice::new(inside..inside, member)
+    }
+}
+
+impl Text<'_> {
+    /// Replaces a byte range of the decoded value; `with` is in decoded terms too. A border inside a character moves outwards.
+    pub fn splice(&self, prompt: &Prompt<'_>, range: Range<usize>, with: &str) -> Splice {
+        Splice::new(self.locate(&mut self.offsets(prompt), range), encode(with))
+    }
+
+    /// [`Text::splice`] for many ranges, ascending and disjoint, in one pass over the text.
+    pub fn splices<'e>(&self, prompt: &Prompt<'_>, edits: impl IntoIterator<Item = (Range<usize>, &'e str)>) -> Vec<Splice> {
+        let mut offsets = self.offsets(prompt);
+        edits.into_iter().map(|(range, with)| Splice::new(self.locate(&mut offsets, range), encode(with))).collect()
+    }
+
+    fn offsets<'b>(&self, prompt: &Prompt<'b>) -> Offsets<'b> {
+        Offsets::new(prompt.body.get(self.raw.clone()).unwrap_or_default())
+    }
+
+    fn locate(&self, offsets: &mut Offsets<'_>, decoded: Range<usize>) -> Range<usize> {
+        let range = offsets.range(decoded);
+        self.raw.start + range.start..self.raw.start + range.end
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 //! A [`Policy`] sees the whole prompt at once. A [`Watch`] sees one answer channel as it arrives and says which part of it is
 //! decided; the relay holds back exactly the events that are not. Streaming and whole answers use the same watches.
 
+pub mod answer;
+pub mod chain;
+pub mod normalize;
 pub mod pii;
 pub mod prompt_injection;
 
@@ -106,7 +109,7 @@ pub trait Policy: Send + Sync {
 ///
 /// For tool-call arguments the text is JSON itself, split anywhere: the watch must see through its escapes, and its
 /// replacements must keep it valid JSON.
-pub trait Watch: Send {
+pub trait Watch: Send + Sync {
     /// Takes the next piece (non-empty or empty) and reports into `out`.
     fn feed(&mut self, delta: &str, out: &mut Released) -> Flow;
     /// The text is over: everything is decided by this call.

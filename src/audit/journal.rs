@@ -1,0 +1,332 @@
+//! The journal: where an exchange reserves its place before the provider is contacted and seals it when it ends.
+//!
+//! "No exchange without a record" is a matter of types: a [`Ticket`] is the only way to write one, completing consumes it, and
+//! dropping one that began writes that it was interrupted. Nothing here needs a particular runtime: waiting is done by plain
+//! futures that the journal's own threads answer, at the latest after `max_wait`.
+
+use super::AuditError;
+use super::entry::{Gap, Head, Interrupted, Source, encode};
+use super::origin::Origin;
+use super::queue::{Gate, Queue, Room};
+use super::record::{Completed, Event, Received};
+use super::recover::{Recovered, recover};
+use super::segment;
+use super::writer::{Framer, Handoff, Sync, run_sync};
+use serde::Serialize;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+const RECEIVED: &str = "llm.request.received";
+const COMPLETED: &str = "llm.request.completed";
+/// How long [`Journal::close`] waits for the disk.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How a journal behaves.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Refuse an exchange that cannot be recorded (fail closed); otherwise let it pass and record the loss.
+    pub immutable: bool,
+    /// How long an exchange waits for room, and for its record to be durable.
+    pub max_wait: Duration,
+    /// Least time from one sync to the next; zero syncs as often as the disk can.
+    pub commit_interval: Duration,
+    /// Free space below which nothing is admitted.
+    pub min_free: MinFree,
+    /// Size of one segment file in bytes; at least [`segment::MIN_SEGMENT`].
+    pub segment_bytes: u64,
+    /// Bytes of records that may wait for the disk, reservations included.
+    pub queue_bytes: usize,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        JournalSettings {
+            immutable: true,
+            max_wait: Duration::from_millis(250),
+            commit_interval: Duration::ZERO,
+            min_free: MinFree { bytes: 1 << 30, percent: 5.0 },
+            segment_bytes: 64 << 20,
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Free space the log leaves alone: the larger of the two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MinFree {
+    /// In bytes.
+    pub bytes: u64,
+    /// In percent of the file system.
+    pub percent: f64,
+}
+
+/// The exchange cannot be recorded now, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot take a record: {0}")]
+pub struct Unavailable(pub &'static str);
+
+impl Unavailable {
+    /// Too much waits for the disk.
+    pub const QUEUE_FULL: Unavailable = Unavailable("too many records wait for the disk");
+    /// The disk did not confirm within `max_wait`.
+    pub const DISK_SLOW: Unavailable = Unavailable("the disk did not confirm in time");
+    /// Less than `min_free` is left.
+    pub const DISK_FULL: Unavailable = Unavailable("the file system is nearly full");
+    /// Writing failed twice.
+    pub const WRITE_FAILED: Unavailable = Unavailable("writing failed");
+    /// The gateway stops.
+    pub const CLOSED: Unavailable = Unavailable("it is closed");
+}
+
+/// One append-only log; clones share it. The last one to go closes it.
+#[derive(Clone)]
+pub struct Journal(Option<Arc<Inner>>);
+
+/// A reserved place in the journal: one exchange.
+#[must_use = "an exchange is recorded by completing or refusing its ticket"]
+pub struct Ticket {
+    id: Uuid,
+    inner: Option<Arc<Inner>>,
+    stage: Stage,
+}
+
+/// Where the journal stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether exchanges are admitted now.
+    pub admitting: bool,
+    /// Records in the log, the waiting ones included.
+    pub records: u64,
+    /// Index of the last of them.
+    pub last_index: Option<u64>,
+    /// Index of the last one that is durable.
+    pub durable_index: Option<u64>,
+    /// Bytes reserved, waiting, or not yet durable.
+    pub queue_bytes: usize,
+    /// Age of the oldest record that is not durable.
+    pub lag: Duration,
+    /// Records and exchanges that could not be recorded since the start.
+    pub lost: u64,
+    /// Syncs since the start.
+    pub syncs: u64,
+    /// Time they took together.
+    pub sync_time: Duration,
+}
+
+impl Journal {
+    /// Opens or creates the log of `origin` under `dir`: checks all of it, cuts off what a crash left half written, and ends
+    /// the exchanges nobody ended. Starts threads, so a process that forks must do it first.
+    ///
+    /// Fails when another process writes the log, on damage anywhere but at its end, and on errors of the file system.
+    pub fn open(dir: &Path, origin: &str, settings: JournalSettings) -> Result<Journal, AuditError> {
+        Self::open_with(dir, origin, settings, Arc::new(File::sync_data))
+    }
+
+    pub(super) fn open_with(dir: &Path, origin: &str, settings: JournalSettings, sync: Sync) -> Result<Journal, AuditError> {
+        let origin = Origin::parse(origin)?;
+        let Recovered { lock, store, segment, next, link, orphans, cut } = recover(dir, &origin, settings.segment_bytes)?;
+        let queue = Queue::new(next, settings.queue_bytes, settings.max_wait);
+        let handoff = Arc::new(Handoff::new(next, link));
+        let source =
+            Arc::new(Source { origin: origin.to_string(), boot_id: Uuid::now_v7(), gateway_version: env!("CARGO_PKG_VERSION") });
+        let min_free = settings.min_free;
+        let (framing, syncing) = ((queue.clone(), handoff.clone(), source.clone()), (queue.clone(), handoff.clone()));
+        let framer =
+            Framer { queue: framing.0, handoff: framing.1, source: framing.2, store, segment, link, next, min_free, lock };
+        let inner = Inner { queue, handoff, source, immutable: settings.immutable, threads: Mutex::default() };
+        if let Some(bytes) = cut {
+            let now = SystemTime::now();
+            let gap = Gap { count: 0, bytes: Some(bytes), from: now, to: now, reason: "torn_tail" };
+            inner.push(Uuid::now_v7(), Gap::KIND, None, &gap, false);
+        }
+        for orphan in orphans {
+            inner.interrupted(orphan, "recovered");
+        }
+        let clock = inner.queue.clone();
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = Builder::new().name(name.into()).spawn(run).map_err(AuditError::at(dir))?;
+            inner.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            Ok::<(), AuditError>(())
+        };
+        start("audit-clock", Box::new(move || clock.run_clock()))?;
+        start("audit-frame", Box::new(move || framer.run()))?;
+        let pause = settings.commit_interval;
+        start("audit-sync", Box::new(move || run_sync(&syncing.0, &syncing.1, &sync, pause)))?;
+        Ok(Journal(Some(Arc::new(inner))))
+    }
+
+    /// A journal that records nothing and admits everyone: for a chain without `audit-logger`.
+    pub fn disabled() -> Journal {
+        Journal(None)
+    }
+
+    /// Reserves room for one exchange, before its provider is contacted. Waits at most `max_wait`.
+    ///
+    /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.
+    pub async fn admit(&self) -> Result<Ticket, Unavailable> {
+        let id = Uuid::now_v7();
+        let Some(inner) = &self.0 else { return Ok(Ticket { id, inner: None, stage: Stage::Unrecorded }) };
+        let stage = match inner.queue.admit().await {
+            Ok(room) => Stage::Reserved(room),
+            Err(why) if inner.immutable => return Err(why),
+            Err(why) => {
+                inner.queue.lose(why);
+                Stage::Unrecorded
+            }
+        };
+        Ok(Ticket { id, inner: Some(inner.clone()), stage })
+    }
+
+    /// Records an event of the gateway's own life; never waits.
+    pub fn note(&self, event: Event) {
+        if let Some(inner) = &self.0 {
+            inner.push(Uuid::now_v7(), event.kind(), None, &event, false);
+        }
+    }
+
+    /// Where it stands; all zero when disabled, but for `admitting`.
+    pub fn status(&self) -> Status {
+        let Some(inner) = &self.0 else { return Status { admitting: true, ..Status::default() } };
+        let progress = inner.handoff.progress();
+        let (next, queue_bytes, waiting, lost, gate) = inner.queue.look();
+        let oldest = progress.oldest.into_iter().chain(waiting).min();
+        Status {
+            admitting: gate == Gate::Open,
+            records: next,
+            last_index: next.checked_sub(1),
+            durable_index: progress.durable.checked_sub(1),
+            queue_bytes,
+            lag: oldest.map_or(Duration::ZERO, |pushed| pushed.elapsed()),
+            lost,
+            syncs: progress.syncs,
+            sync_time: progress.sync_time,
+        }
+    }
+
+    /// Admits nobody any more, writes and syncs what waits, and stops the threads. Blocks until then, ten seconds at most.
+    /// Exchanges still open are ended by the next start.
+    pub fn close(&self) {
+        if let Some(inner) = &self.0 {
+            inner.close();
+        }
+    }
+}
+
+impl Ticket {
+    /// The exchange's id: that of its first record.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Writes the first record and returns when it is durable: only then may a byte of the prompt leave the host.
+    /// A second call does nothing.
+    pub async fn received(&mut self, record: Received) -> Result<(), Unavailable> {
+        let Some(inner) = &self.inner else { return Ok(()) };
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Unrecorded) {
+            Stage::Reserved(room) => Stage::Begun(room),
+            stage => {
+                self.stage = stage;
+                return Ok(());
+            }
+        };
+        let answer = inner.push(self.id, RECEIVED, None, &record, true);
+        inner.durable(answer).await
+    }
+
+    /// Writes the last record. Never waits: its room was reserved.
+    pub fn complete(mut self, record: Completed) {
+        self.finish(record, false);
+    }
+
+    /// Writes the only record of a refused exchange and returns when it is durable: only then may the refusal leave.
+    pub async fn refuse(mut self, record: Completed) -> Result<(), Unavailable> {
+        let answer = self.finish(record, true);
+        match &self.inner {
+            Some(inner) => inner.durable(answer).await,
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, record: Completed, wanted: bool) -> Option<Answer> {
+        let inner = self.inner.as_ref()?;
+        match std::mem::replace(&mut self.stage, Stage::Unrecorded) {
+            Stage::Reserved(_room) => inner.push(self.id, COMPLETED, None, &record, wanted),
+            Stage::Begun(_room) => inner.push(Uuid::now_v7(), COMPLETED, Some(self.id), &record, wanted),
+            Stage::Unrecorded => None,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let (Some(inner), Stage::Begun(_)) = (&self.inner, &self.stage) {
+            inner.interrupted(self.id, "dropped");
+        }
+    }
+}
+
+type Answer = oneshot::Receiver<Result<(), Unavailable>>;
+
+/// How far an exchange has come. The room goes back after the record that filled it was pushed.
+enum Stage {
+    Reserved(Room),
+    Begun(Room),
+    /// Ended, or never to be recorded.
+    Unrecorded,
+}
+
+struct Inner {
+    queue: Arc<Queue>,
+    handoff: Arc<Handoff>,
+    source: Arc<Source>,
+    immutable: bool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Inner {
+    fn push<T: Serialize>(&self, id: Uuid, kind: &'static str, parent: Option<Uuid>, body: &T, wanted: bool) -> Option<Answer> {
+        let bytes = encode(&self.source, &Head { id, kind, parent, time: SystemTime::now() }, body);
+        let leaf = segment::leaf(&bytes);
+        self.queue.push(bytes, leaf, wanted)
+    }
+
+    fn interrupted(&self, parent: Uuid, why: &'static str) {
+        self.push(Uuid::now_v7(), Interrupted::KIND, Some(parent), &Interrupted::because(why), false);
+    }
+
+    /// Waits for an answer. A journal that fails open lets the exchange go on without one.
+    async fn durable(&self, answer: Option<Answer>) -> Result<(), Unavailable> {
+        let Some(answer) = answer else { return Ok(()) };
+        match answer.await.unwrap_or(Err(Unavailable::CLOSED)) {
+            Err(why) if self.immutable => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&self) {
+        self.queue.shut(Unavailable::CLOSED, false);
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        for thread in threads {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if !thread.is_finished() {
+                log::error!("audit log: the disk did not take the last records within {CLOSE_WITHIN:?}");
+                return;
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

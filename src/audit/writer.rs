@@ -1,0 +1,377 @@
+//! The two threads that carry records to the disk.
+//!
+//! The framing thread alone writes and rotates segments; the sync thread alone syncs them. Between them stands the
+//! [`Handoff`]: what is written and not yet durable. While one sync runs, the next batch is framed and written, so a sync
+//! covers all that arrived during the one before it, without any timer.
+//!
+//! A failed sync is never tried again on the same file: the kernel may have dropped the very pages it could not write and would
+//! report success. What is not acknowledged is written again, to a new segment. A second failure before any success shuts the
+//! journal.
+
+use super::entry::{Gap, Head, Source, encode};
+use super::journal::{MinFree, Unavailable};
+use super::origin::Origin;
+use super::queue::{Entry, Loss, Queue, Work};
+use super::segment::{self, FRAME_HEAD, HEADER_BYTES, Hash, Header, MIN_SEGMENT};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use uuid::Uuid;
+
+/// Written to the file at once, at most about this much.
+const WRITE_BYTES: usize = 1 << 20;
+/// How often free space is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes what was written to a file durable; `fdatasync`, except in tests of its failure.
+pub(super) type Sync = Arc<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
+
+/// Where segments come from.
+pub(super) struct Store {
+    pub(super) wal: PathBuf,
+    pub(super) origin: Origin,
+    pub(super) segment_bytes: u64,
+    /// The next segment's zeros, being written ahead of need.
+    pub(super) spare: Option<JoinHandle<io::Result<File>>>,
+}
+
+/// A segment being written.
+pub(super) struct Segment {
+    pub(super) file: Arc<File>,
+    pub(super) at: u64,
+    pub(super) capacity: u64,
+}
+
+impl Store {
+    /// A new segment, complete with its header and its name in the directory, all durable.
+    pub(super) fn create(&mut self, first: u64, previous: Hash) -> io::Result<Segment> {
+        let capacity = self.segment_bytes.max(MIN_SEGMENT);
+        let blank = self.wal.join("next.tmp");
+        let spare = self.spare.take().and_then(|thread| thread.join().ok()).and_then(Result::ok);
+        let file = spare.map_or_else(|| segment::blank(&blank, capacity), Ok)?;
+        let header = Header { origin: self.origin.as_str().to_string(), first, previous };
+        file.write_all_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        std::fs::rename(&blank, segment::path(&self.wal, first))?;
+        File::open(&self.wal)?.sync_all()?;
+        let make = move || segment::blank(&blank, capacity);
+        self.spare = std::thread::Builder::new().name("audit-spare".into()).spawn(make).ok();
+        Ok(Segment { file: Arc::new(file), at: HEADER_BYTES as u64, capacity })
+    }
+
+    /// Gives the spare up.
+    fn discard_spare(&mut self) {
+        if let Some(thread) = self.spare.take() {
+            let _ = thread.join();
+            let _ = std::fs::remove_file(self.wal.join("next.tmp"));
+        }
+    }
+}
+
+/// What is written and not yet durable.
+pub(super) struct Handoff {
+    state: Mutex<Pending>,
+    changed: Condvar,
+}
+
+struct Pending {
+    /// Files written to since their last sync, in order.
+    dirty: Vec<Arc<File>>,
+    /// Records not yet acknowledged, the first with index `durable`, each with its link.
+    unacked: VecDeque<(Entry, Hash)>,
+    /// All records before this index are written.
+    written: u64,
+    /// All records before this index are on disk.
+    durable: u64,
+    durable_link: Hash,
+    /// A sync failed; the framing thread writes `unacked` anew.
+    fault: bool,
+    /// How often a new segment took over from a failed one.
+    epoch: u64,
+    /// Since the last success.
+    failures: u32,
+    finished: bool,
+    syncs: u64,
+    sync_time: Duration,
+}
+
+/// What [`Handoff`] knows, for the journal's status.
+pub(super) struct Progress {
+    pub(super) durable: u64,
+    pub(super) syncs: u64,
+    pub(super) sync_time: Duration,
+    /// When the oldest record that is not durable was pushed.
+    pub(super) oldest: Option<Instant>,
+}
+
+impl Handoff {
+    pub(super) fn new(durable: u64, durable_link: Hash) -> Handoff {
+        let state = Pending {
+            dirty: Vec::new(),
+            unacked: VecDeque::new(),
+            written: durable,
+            durable,
+            durable_link,
+            fault: false,
+            epoch: 0,
+            failures: 0,
+            finished: false,
+            syncs: 0,
+            sync_time: Duration::ZERO,
+        };
+        Handoff { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let state = self.lock();
+        let oldest = state.unacked.front().map(|(entry, _)| entry.pushed);
+        Progress { durable: state.durable, syncs: state.syncs, sync_time: state.sync_time, oldest }
+    }
+
+    /// Counts a failure; true when it is the second in a row and the journal is at its end.
+    fn fails(&self, what: &str, error: &io::Error) -> bool {
+        let mut state = self.lock();
+        state.failures += 1;
+        state.finished |= state.failures > 1;
+        self.changed.notify_all();
+        if state.failures > 1 {
+            let waiting = state.unacked.len();
+            log::error!(
+                "audit log: {what} failed again: {error}; nothing is recorded any more, {waiting} records are not durable"
+            );
+        } else {
+            log::error!("audit log: {what} failed: {error}; writing unacknowledged records to a new segment");
+        }
+        state.failures > 1
+    }
+
+    /// Forgets what is durable now and returns what it weighed. A sync that began before a new segment took over says nothing
+    /// of that one and is passed over.
+    fn settle(&self, epoch: u64, upto: u64, took: Duration) -> usize {
+        let mut state = self.lock();
+        let mut weight = 0;
+        if state.epoch != epoch {
+            return weight;
+        }
+        while state.durable < upto
+            && let Some((entry, link)) = state.unacked.pop_front()
+        {
+            weight += entry.weight();
+            state.durable_link = link;
+            state.durable += 1;
+        }
+        state.failures = 0;
+        state.syncs += 1;
+        state.sync_time += took;
+        self.changed.notify_all();
+        weight
+    }
+
+    /// A sync failed: asks for a new segment, if none has taken over since. False when the journal is at its end.
+    fn spoil(&self, epoch: u64, error: &io::Error) -> bool {
+        let mut state = self.lock();
+        if state.epoch != epoch {
+            return true;
+        }
+        state.fault = true;
+        drop(state);
+        !self.fails("sync", error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, Pending>) -> MutexGuard<'a, Pending> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The framing thread.
+pub(super) struct Framer {
+    pub(super) queue: Arc<Queue>,
+    pub(super) handoff: Arc<Handoff>,
+    pub(super) source: Arc<Source>,
+    pub(super) store: Store,
+    pub(super) segment: Segment,
+    /// Link and index of the record that comes next.
+    pub(super) link: Hash,
+    pub(super) next: u64,
+    pub(super) min_free: MinFree,
+    /// Held as long as this thread may write.
+    pub(super) lock: File,
+}
+
+impl Framer {
+    /// Runs until the journal is closed and everything is durable, or nothing can be written any more.
+    pub(super) fn run(mut self) {
+        let mut batch = Vec::new();
+        let mut looked = None;
+        loop {
+            if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK_EVERY) {
+                self.queue.set_full(self.is_full());
+                looked = Some(Instant::now());
+            }
+            let done = match self.queue.take(&mut batch) {
+                Work::Write => self.write(&mut batch),
+                Work::Reappend if self.handoff.lock().fault => self.reappend(),
+                Work::Reappend | Work::Idle => Ok(()),
+                Work::Gap(loss) => {
+                    self.record(loss);
+                    Ok(())
+                }
+                Work::Finish if self.is_settled() => break,
+                Work::Finish => self.reappend(),
+            };
+            if let Err(error) = done
+                && !self.survives(error)
+            {
+                break;
+            }
+        }
+        self.store.discard_spare();
+        let mut state = self.handoff.lock();
+        state.finished = true;
+        self.handoff.changed.notify_all();
+        drop(state);
+        drop(self.lock);
+    }
+
+    /// Links, keeps, frames and writes a batch.
+    fn write(&mut self, batch: &mut Vec<Entry>) -> io::Result<()> {
+        let mut link = self.link;
+        let linked: Vec<(Entry, Hash)> = batch
+            .drain(..)
+            .map(|entry| {
+                link = segment::link(&link, &entry.leaf);
+                (entry, link)
+            })
+            .collect();
+        // Kept before the first byte is written: a failure half way loses none of them.
+        self.handoff.lock().unacked.extend(linked.iter().cloned());
+        let mut buffer = Vec::with_capacity(WRITE_BYTES.min(linked.len() * 1024));
+        for (entry, link) in &linked {
+            self.frame(&mut buffer, entry, link)?;
+        }
+        self.flush(&mut buffer)
+    }
+
+    fn frame(&mut self, buffer: &mut Vec<u8>, entry: &Entry, link: &Hash) -> io::Result<()> {
+        let needed = (FRAME_HEAD + entry.bytes.len()) as u64;
+        if self.segment.at + buffer.len() as u64 + needed > self.segment.capacity {
+            self.flush(buffer)?;
+            self.segment = self.store.create(self.next, self.link)?;
+        }
+        segment::put_frame(buffer, link, &entry.bytes);
+        self.link = *link;
+        self.next += 1;
+        if buffer.len() >= WRITE_BYTES { self.flush(buffer) } else { Ok(()) }
+    }
+
+    /// Writes the buffer and hands it to the sync thread.
+    fn flush(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        self.segment.file.write_all_at(buffer, self.segment.at)?;
+        self.segment.at += buffer.len() as u64;
+        buffer.clear();
+        let mut state = self.handoff.lock();
+        if !state.dirty.last().is_some_and(|file| Arc::ptr_eq(file, &self.segment.file)) {
+            state.dirty.push(self.segment.file.clone());
+        }
+        state.written = self.next;
+        self.handoff.changed.notify_all();
+        Ok(())
+    }
+
+    /// Writes everything unacknowledged to a new segment, which takes over from there.
+    fn reappend(&mut self) -> io::Result<()> {
+        let (entries, first, previous) = {
+            let mut state = self.handoff.lock();
+            // The sync thread keeps off until the new segment holds something.
+            state.fault = true;
+            state.epoch += 1;
+            state.dirty.clear();
+            state.written = state.durable;
+            (state.unacked.iter().cloned().collect::<Vec<_>>(), state.durable, state.durable_link)
+        };
+        self.segment = self.store.create(first, previous)?;
+        (self.next, self.link) = (first, previous);
+        let mut buffer = Vec::new();
+        for (entry, link) in &entries {
+            self.frame(&mut buffer, entry, link)?;
+        }
+        self.flush(&mut buffer)?;
+        self.handoff.lock().fault = false;
+        self.handoff.changed.notify_all();
+        Ok(())
+    }
+
+    /// After a failed write: tries a new segment once.
+    fn survives(&mut self, mut error: io::Error) -> bool {
+        while !self.handoff.fails("writing", &error) {
+            match self.reappend() {
+                Ok(()) => return true,
+                Err(again) => error = again,
+            }
+        }
+        self.queue.shut(Unavailable::WRITE_FAILED, true);
+        false
+    }
+
+    /// Waits for the sync thread: true when all is durable or never will be, false when it asks for a new segment.
+    fn is_settled(&self) -> bool {
+        let mut state = self.handoff.lock();
+        while !state.finished && !state.fault && state.durable < state.written {
+            state = self.handoff.wait(state);
+        }
+        state.finished || !state.fault
+    }
+
+    fn record(&self, loss: Loss) {
+        let Loss { count, from, to, reason } = loss;
+        let gap = Gap { count, bytes: None, from, to, reason };
+        let head = Head { id: Uuid::now_v7(), kind: Gap::KIND, parent: None, time: SystemTime::now() };
+        let bytes = encode(&self.source, &head, &gap);
+        let leaf = segment::leaf(&bytes);
+        self.queue.push_own(bytes, leaf);
+    }
+
+    /// Whether the file system has less free than the log leaves alone; unknown counts as no.
+    fn is_full(&self) -> bool {
+        let Ok(fs) = rustix::fs::statvfs(&self.store.wal) else { return false };
+        let (free, all) = (fs.f_bavail as f64 * fs.f_frsize as f64, fs.f_blocks as f64 * fs.f_frsize as f64);
+        free < (self.min_free.bytes as f64).max(all * self.min_free.percent / 100.0)
+    }
+}
+
+/// The sync thread: runs until the framing thread has finished or nothing can be written any more.
+pub(super) fn run_sync(queue: &Arc<Queue>, handoff: &Handoff, sync: &Sync, pause: Duration) {
+    let mut state = handoff.lock();
+    loop {
+        while !state.finished && (state.fault || state.written == state.durable) {
+            state = handoff.wait(state);
+        }
+        if state.finished {
+            return;
+        }
+        let (files, upto, epoch) = (std::mem::take(&mut state.dirty), state.written, state.epoch);
+        drop(state);
+        let began = Instant::now();
+        let synced = files.iter().try_for_each(|file| sync(file));
+        let took = began.elapsed();
+        match synced {
+            Ok(()) => queue.settle(upto, handoff.settle(epoch, upto, took)),
+            Err(error) if handoff.spoil(epoch, &error) => queue.ask_reappend(),
+            Err(_) => return queue.shut(Unavailable::WRITE_FAILED, true),
+        }
+        std::thread::sleep(pause.saturating_sub(began.elapsed()));
+        state = handoff.lock();
+    }
+}

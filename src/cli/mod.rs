@@ -1,0 +1,140 @@
+//! The command line: one file a command group. Messages for people go to stderr, results to stdout.
+
+pub mod audit;
+pub mod gateway;
+pub mod policy;
+pub mod schema;
+pub mod simulate;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+/// An edge gateway for LLM traffic: policies enforced on every channel, streamed or not, with an audit log behind every exchange
+#[derive(Debug, Parser)]
+#[command(name = "kt", version, about, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Gateway {
+        #[command(subcommand)]
+        command: GatewayCommand,
+    },
+    /// Check policies
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Read and verify the audit log
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Run the simulated Cerebras upstream
+    Simulate(simulate::Args),
+    /// Print the JSON Schema of the config, for editor completion
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum GatewayCommand {
+    /// Run the gateway in the foreground; SIGTERM drains it, SIGHUP reloads its config
+    Run(gateway::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check a config and report every error at once; exit 0 valid, 2 invalid
+    Lint {
+        /// The config file
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Machine-readable output on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Re-hash the whole log and check that no record is missing or changed; exit 0 intact, 1 damaged
+    Verify {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// Machine-readable output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the newest records
+    Tail {
+        #[command(flatten)]
+        dir: AuditDir,
+        /// Go on with new records as they are written
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the newest
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+        lines: usize,
+        /// Whole records, one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct AuditDir {
+    /// Where the log lives [default: $STATE_DIRECTORY/audit, else ./audit]
+    #[arg(long, value_name = "DIR")]
+    audit_dir: Option<PathBuf>,
+}
+
+impl AuditDir {
+    fn path(&self) -> PathBuf {
+        self.audit_dir.clone().unwrap_or_else(default_audit_dir)
+    }
+}
+
+impl Cli {
+    /// Runs the command and returns the exit code of the process.
+    pub fn run(self) -> i32 {
+        let (out, err) = (&mut io::stdout().lock(), &mut io::stderr());
+        match self.command {
+            Command::Gateway { command: GatewayCommand::Run(args) } => gateway::run(&args),
+            Command::Policy { command: PolicyCommand::Lint { file, json } } => policy::lint(&file, json, colour(), out, err),
+            Command::Audit { command: AuditCommand::Verify { dir, json } } => audit::verify(&dir.path(), json, out, err),
+            Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
+                audit::tail(&dir.path(), follow, lines, json, out, err)
+            }
+            Command::Simulate(args) => simulate::run(args),
+            Command::Schema => schema::schema(out),
+        }
+    }
+}
+
+/// `$STATE_DIRECTORY/audit` (systemd sets it), else `./audit`.
+pub(crate) fn default_audit_dir() -> PathBuf {
+    match std::env::var_os("STATE_DIRECTORY") {
+        Some(state) if !state.is_empty() => PathBuf::from(state).join("audit"),
+        _ => PathBuf::from("audit"),
+    }
+}
+
+/// Colour on a terminal only, and never under `NO_COLOR`.
+pub(crate) fn colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

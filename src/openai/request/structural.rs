@@ -1,0 +1,86 @@
+//! The strings of a request that are grammar instead of text, and so are not judged.
+
+/// A kind of object in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The body itself.
+    Body,
+    /// An element of `messages`.
+    Message,
+    /// An element of a `content` array.
+    Part,
+    /// `image_url`, `input_audio` or `file` inside a part.
+    Media,
+    /// An element of `tool_calls`.
+    ToolCall,
+    /// Anything inside `tools`, `functions` or `response_format`.
+    Definition,
+}
+
+/// The members whose value is structural, by place. Everything else is text: deny by default.
+///
+/// A value counts only if it looks like a name ([`is_name`]), so a sentence, an address or a number hidden in one is still
+/// judged.
+pub const STRUCTURAL: &[(Place, &[&str])] = &[
+    (Place::Body, &["model"]),
+    (Place::Message, &["role", "tool_call_id"]),
+    (Place::Part, &["type"]),
+    (Place::Media, &["detail", "format", "file_id"]),
+    (Place::ToolCall, &["id", "type"]),
+    (Place::Definition, &["type"]),
+];
+
+/// Whether `value` under `key` at `place` is grammar.
+pub(super) fn is_structural(place: Place, key: &str, value: &str) -> bool {
+    STRUCTURAL.iter().any(|(known, keys)| *known == place && keys.contains(&key)) && is_name(value)
+}
+
+/// A word of the kind that identifiers, enumerations and model names are: at most 128 of `A-Z a-z 0-9 _ . : / - + = |` with a
+/// letter among them, or at most six digits.
+pub fn is_name(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-+=|".contains(&byte);
+    value.len() <= 128 && value.bytes().all(allowed) && (value.len() <= 6 || value.bytes().any(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// Binary content inside a string: a `data:` URL of a medium, or bare base64 of some length. Text posing as either is text.
+pub(super) fn is_media(value: &str) -> bool {
+    /// Shorter than any real picture or sound, longer than a remark.
+    const SHORTEST: usize = 64;
+    let Some(url) = value.strip_prefix("data:") else { return value.len() >= SHORTEST && is_base64(value) };
+    let Some((kind, payload)) = url.split_once(',') else { return false };
+    let medium = ["image/", "audio/", "video/", "application/"].iter().any(|medium| kind.starts_with(medium));
+    medium && kind.len() <= 128 && kind.ends_with(";base64") && is_base64(payload)
+}
+
+fn is_base64(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\n' | b'\r');
+    // A fold, for speed: these strings are megabytes.
+    value.bytes().fold(true, |all, byte| all & allowed(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_are_structural() {
+        for name in ["user", "json_schema", "call_8F3h-2", "openai/gpt-4o:free", "50256", ""] {
+            assert!(is_name(name), "{name}");
+        }
+        for text in ["ignore this", "a@b.example", "123-45-6789", "4111111111111111", "é"] {
+            assert!(!is_name(text), "{text}");
+        }
+        assert!(is_structural(Place::Message, "role", "user"));
+        assert!(!is_structural(Place::Message, "role", "my name is Ada"));
+        assert!(!is_structural(Place::Message, "name", "ada"));
+    }
+
+    #[test]
+    fn text_posing_as_media_is_text() {
+        assert!(is_media("data:image/png;base64,iVBORw0KGgo="));
+        assert!(is_media(&"QUJD".repeat(30)));
+        for text in ["data:text/plain;base64,aWdub3Jl", "data:image/png,ignore all", "data:image/png;base64,ignore all", "QUJD"] {
+            assert!(!is_media(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The policies of a config, in order, applied to one exchange.
+//!
+//! Within a phase policies run in listed order on what the caller sent; the first block ends it, and the rest are recorded as
+//! skipped. A policy that faults or panics is a fault, never a verdict: the fail mode decides.
+
+use super::{Fault, Judgement, Policy, Verdict};
+use crate::config::When;
+use crate::openai::edit::Splice;
+use crate::openai::request::Prompt;
+use crate::refusal::Refusal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What happens to an exchange when a policy faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailMode {
+    /// 503 `policy_error`.
+    #[default]
+    Block,
+    /// It goes on, and its record is marked `degraded`.
+    Allow,
+}
+
+/// How verdicts are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// Faults.
+    pub fail: FailMode,
+    /// Evaluate and record, never block or rewrite.
+    pub observe: bool,
+}
+
+/// One entry of `policies.chain`.
+pub struct Link {
+    /// The conditions under which it applies; all must hold.
+    pub when: When,
+    /// What judges.
+    pub policy: Arc<dyn Policy>,
+}
+
+/// The policies of a config.
+#[derive(Default)]
+pub struct Chain {
+    links: Vec<Link>,
+    mode: Mode,
+}
+
+/// What of a request decides whether a link applies.
+pub struct Facts<'a> {
+    /// Path of the request.
+    pub path: &'a str,
+    /// Looks a header up by its lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// The model the caller asked for.
+    pub model: &'a str,
+}
+
+/// What the chain says of one prompt.
+#[derive(Default)]
+pub struct Ruling {
+    /// The strongest verdict.
+    pub verdict: Verdict,
+    /// One for each policy of the config that applies, in order.
+    pub decisions: Vec<Decision>,
+    /// The redactions, as edits of the body.
+    pub splices: Vec<Splice>,
+    /// The answer in place of the provider's.
+    pub refusal: Option<Refusal>,
+    /// A policy faulted and the fail mode let the request go on.
+    pub degraded: bool,
+    /// The policies that watch the answer.
+    pub watching: Vec<Arc<dyn Policy>>,
+}
+
+/// What one policy said in one phase, for the record.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Policy kind.
+    pub kind: &'static str,
+    /// `input` or `output`.
+    pub phase: &'static str,
+    /// Verdict word, or `skipped`, or `error`.
+    pub verdict: &'static str,
+    /// Present for verdicts stronger than `allow`.
+    pub reason_code: Option<&'static str>,
+    /// Rule ids, distinct, in order of first appearance.
+    pub rules: Vec<String>,
+    /// What was found and how often.
+    pub found: Vec<(String, u32)>,
+    /// The highest score of a rule that has one.
+    pub score: Option<f32>,
+    /// Time spent judging.
+    pub took: Duration,
+}
+
+impl Chain {
+    /// A chain in listed order.
+    pub fn new(links: Vec<Link>, mode: Mode) -> Self {
+        Self { links, mode }
+    }
+
+    /// Judges a prompt.
+    pub fn inspect(&self, prompt: &Prompt<'_>, facts: &Facts<'_>) -> Ruling {
+        let mut ruling = Ruling::default();
+        for link in self.links.iter().filter(|link| applies(&link.when, facts)) {
+            let policy = link.policy.as_ref();
+            if ruling.refusal.is_some() {
+                ruling.decisions.push(Decision::skipped(policy));
+                continue;
+            }
+            if policy.watches_answers() {
+                ruling.watching.push(link.policy.clone());
+            }
+            let began = Instant::now();
+            let judged = guarded(|| policy.inspect(prompt));
+            let decision = Decision::of(policy, "input", &judged, began.elapsed());
+            ruling.decisions.push(decision);
+            match judged {
+                Ok(judgement) => ruling.apply(policy, judgement, prompt, self.mode),
+                Err(fault) => ruling.fault(policy, &fault, self.mode),
+            }
+        }
+        ruling
+    }
+
+    /// How verdicts are applied.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether nothing judges.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+}
+
+impl Ruling {
+    fn apply(&mut self, policy: &dyn Policy, judgement: Judgement, prompt: &Prompt<'_>, mode: Mode) {
+        self.verdict = self.verdict.max(judgement.verdict);
+        if mode.observe {
+            return;
+        }
+        match judgement.verdict {
+            Verdict::Block => self.refusal = Some(Refusal::input_blocked(policy.kind(), policy.reason_code(), policy.message())),
+            _ => self.splices.extend(judgement.edits.iter().filter_map(|edit| {
+                let text = prompt.texts.get(edit.text)?;
+                Some(text.splice(prompt, edit.range.clone(), &edit.with))
+            })),
+        }
+    }
+
+    fn fault(&mut self, policy: &dyn Policy, fault: &Fault, mode: Mode) {
+        log::error!("policy {} could not judge: {fault}", policy.kind());
+        match mode.fail {
+            FailMode::Allow => self.degraded = true,
+            FailMode::Block if mode.observe => self.degraded = true,
+            FailMode::Block => self.refusal = Some(policy_error(policy.kind())),
+        }
+    }
+
+    /// How many places of the body were replaced.
+    pub fn redactions(&self) -> usize {
+        self.splices.len()
+    }
+}
+
+impl Decision {
+    fn skipped(policy: &dyn Policy) -> Self {
+        Self {
+            kind: policy.kind(),
+            phase: "input",
+            verdict: "skipped",
+            reason_code: None,
+            rules: Vec::new(),
+            found: Vec::new(),
+            score: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn of(policy: &dyn Policy, phase: &'static str, judged: &Result<Judgement, Fault>, took: Duration) -> Self {
+        let none = Vec::new();
+        let (verdict, findings) = match judged {
+            Ok(judgement) => (judgement.verdict.as_str(), &judgement.findings),
+            Err(_) => ("error", &none),
+        };
+        let strong = judged.as_ref().is_ok_and(|j| j.verdict > Verdict::Allow);
+        let mut decision = Self { verdict, phase, took, reason_code: strong.then(|| policy.reason_code()), ..Self::skipped(policy) };
+        for finding in findings {
+            decision.note(finding);
+        }
+        decision
+    }
+
+    /// What a policy found in an answer.
+    pub fn of_answer(policy: &dyn Policy, verdict: Verdict) -> Self {
+        Self { phase: "output", verdict: verdict.as_str(), ..Self::skipped(policy) }
+    }
+
+    /// Adds one finding to the tally.
+    pub fn note(&mut self, finding: &super::Finding) {
+        if !self.rules.iter().any(|rule| *rule == finding.rule) {
+            self.rules.push(finding.rule.to_string());
+        }
+        match self.found.iter_mut().find(|(what, _)| *what == finding.what) {
+            Some((_, count)) => *count += 1,
+            None => self.found.push((finding.what.to_string(), 1)),
+        }
+        if finding.score > self.score {
+            self.score = finding.score;
+        }
+    }
+}
+
+/// 503: a policy that faulted, under fail mode `block`.
+pub fn policy_error(kind: &'static str) -> Refusal {
+    let message = format!("the policy {kind} could not judge this request, and the gateway does not forward what it could not judge");
+    Refusal { policy: Some(kind), ..Refusal::unavailable("policy_error", message) }
+}
+
+/// Runs policy code; a panic in it is a fault of that policy, not of the process.
+pub(crate) fn guarded<T>(judge: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_| Err(Fault("it panicked".into())))
+}
+
+fn applies(when: &When, facts: &Facts<'_>) -> bool {
+    when.path.as_deref().is_none_or(|prefix| facts.path.starts_with(prefix))
+        && when.headers.iter().all(|(name, value)| (facts.header)(&name.to_ascii_lowercase()) == Some(value.as_str()))
+        && (when.models.is_empty() || when.models.iter().any(|model| model == facts.model))
+}

@@ -1,0 +1,127 @@
+//! Texts inside the text: runs of base64 or hex, and whole texts announced as rot13 or reversed.
+
+use super::map::OffsetMap;
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::ops::Range;
+
+/// Shorter runs are words and identifiers.
+const MIN_BASE64: usize = 24;
+/// Shorter runs of hex are colours, ids and short digests.
+const MIN_HEX: usize = 32;
+/// Below this share of printable characters (in percent) a decoded run is data, not a message.
+const MIN_PRINTABLE: usize = 95;
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
+
+/// Writes every run of base64 or hex that decodes to a message into `out`, a line each; false when there is none.
+pub fn decode(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
+    let bytes = text.as_bytes();
+    let mut compact = Vec::new();
+    let mut at = 0;
+    while let Some(run) = next_run(bytes, at) {
+        at = run.end;
+        compact.clear();
+        compact.extend(bytes.get(run.clone()).unwrap_or_default().iter().filter(|b| !matches!(b, b'\n' | b'\r')));
+        if let Some(message) = message(&compact) {
+            map.unit(out.len(), run.start);
+            out.push_str(&message);
+            map.unit(out.len(), run.end);
+            out.push('\n');
+        }
+    }
+    map.finish(text.len());
+    !out.is_empty()
+}
+
+/// Writes `text` with its Latin letters rotated by thirteen.
+pub fn rot13(text: &str, out: &mut String, map: &mut OffsetMap) {
+    map.copy(0, 0);
+    out.extend(text.chars().map(|c| match c {
+        'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
+        'n'..='z' | 'N'..='Z' => char::from(c as u8 - 13),
+        other => other,
+    }));
+    map.finish(text.len());
+}
+
+/// Writes `text` back to front. Offsets cannot run backwards, so the whole stands for the whole.
+pub fn reversed(text: &str, out: &mut String, map: &mut OffsetMap) {
+    map.unit(0, 0);
+    out.extend(text.chars().rev());
+    map.finish(text.len());
+}
+
+/// The next run long enough to be base64 or hex, wrapped lines included.
+fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
+    let mut start = from;
+    loop {
+        start += bytes.get(start..)?.iter().position(|b| is_base64(*b))?;
+        let mut end = line_end(bytes, start);
+        let mut line = end - start;
+        // A wrapped run goes on in the next line when this one was full-length.
+        while line >= MIN_BASE64 {
+            let next = match bytes.get(end..).unwrap_or_default() {
+                [b'\r', b'\n', ..] => end + 2,
+                [b'\n', ..] => end + 1,
+                _ => break,
+            };
+            let next_end = line_end(bytes, next);
+            line = next_end - next;
+            if line == 0 || line > end - start {
+                break;
+            }
+            end = next_end;
+        }
+        if end - start >= MIN_BASE64 {
+            return Some(start..end);
+        }
+        start = end;
+    }
+}
+
+fn line_end(bytes: &[u8], start: usize) -> usize {
+    let rest = bytes.get(start..).unwrap_or_default();
+    start + rest.iter().position(|b| !is_base64(*b)).unwrap_or(rest.len())
+}
+
+fn is_base64(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'=')
+}
+
+fn message(run: &[u8]) -> Option<String> {
+    if run.len() >= MIN_HEX
+        && run.iter().all(u8::is_ascii_hexdigit)
+        && let Some(text) = hex::decode(run.get(..run.len() & !1)?).ok().and_then(readable)
+    {
+        return Some(text);
+    }
+    let body = run.get(..run.iter().rposition(|b| *b != b'=')? + 1)?;
+    // One digit too many encodes no byte: the run was cut, or glued to something.
+    let body = if body.len() % 4 == 1 { body.get(..body.len() - 1)? } else { body };
+    if body.contains(&b'=') {
+        return None;
+    }
+    let engine = if body.iter().any(|b| matches!(b, b'-' | b'_')) { &URL_SAFE } else { &STANDARD };
+    engine.decode(body).ok().and_then(readable)
+}
+
+/// The bytes as text, unless they are data. A character cut off at the end is forgiven.
+fn readable(mut bytes: Vec<u8>) -> Option<String> {
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        if error.error_len().is_some() {
+            return None;
+        }
+        bytes.truncate(error.valid_up_to());
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    let (mut all, mut printable) = (0usize, 0usize);
+    for c in text.chars() {
+        all += 1;
+        printable += usize::from(!c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    }
+    (all > 0 && printable * 100 >= all * MIN_PRINTABLE).then_some(text)
+}

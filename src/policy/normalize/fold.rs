@@ -1,0 +1,212 @@
+//! One pass from what was written to what is read: lowercase, compatible forms, no marks, no invisible characters.
+
+use super::letters::{is_ignorable, is_latin, is_word, lookalike, plain_latin, tag};
+use super::map::OffsetMap;
+use unicode_normalization::char::{compose, decompose_compatible, is_combining_mark};
+
+/// Which foldings an operator left on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folding {
+    /// Compatibility forms, marks, invisible and tag characters.
+    pub unicode: bool,
+    /// Foreign lookalikes of Latin letters.
+    pub homoglyphs: bool,
+}
+
+/// A compatibility form may be a whole sentence (U+FDFA); no character becomes more than this many.
+const MAX_FROM_ONE: usize = 4;
+/// A subdivision flag is a black flag and up to this many tag characters, the terminator included.
+const MAX_FLAG: usize = 7;
+
+/// Folds `text` onto the end of `out`, and tells how many tag characters hid ASCII in it.
+pub fn fold(text: &str, folding: Folding, out: &mut String, map: &mut OffsetMap) -> usize {
+    let mut fold = Fold { text, folding, out, map, word: Word::default(), mostly_latin: None, hidden: 0, flag_until: 0 };
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let plain = rest.bytes().position(|b| !is_plain(b)).unwrap_or(rest.len());
+        if plain > 0 {
+            fold.ascii(at, plain);
+            at += plain;
+        } else if let Some(c) = rest.chars().next() {
+            fold.char(at, c);
+            at += c.len_utf8();
+        }
+    }
+    fold.map.finish(text.len());
+    fold.hidden
+}
+
+/// ASCII that folding only lowercases.
+fn is_plain(b: u8) -> bool {
+    matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+}
+
+struct Fold<'a> {
+    text: &'a str,
+    folding: Folding,
+    out: &'a mut String,
+    map: &'a mut OffsetMap,
+    word: Word,
+    /// Whether most letters of the text are Latin; counted once, when first asked.
+    mostly_latin: Option<bool>,
+    hidden: usize,
+    /// Tag characters before this offset belong to an emoji flag.
+    flag_until: usize,
+}
+
+/// What was decided for the word that ends at source offset `end`.
+#[derive(Default)]
+struct Word {
+    end: usize,
+    folds: bool,
+}
+
+impl Fold<'_> {
+    fn ascii(&mut self, at: usize, len: usize) {
+        let start = self.out.len();
+        self.map.copy(start, at);
+        self.out.push_str(self.text.get(at..at + len).unwrap_or_default());
+        if let Some(new) = self.out.get_mut(start..) {
+            new.make_ascii_lowercase();
+        }
+    }
+
+    fn char(&mut self, at: usize, c: char) {
+        if !self.folding.unicode {
+            return self.lower(at, c);
+        }
+        if let Some(hidden) = tag(c) {
+            if at >= self.flag_until {
+                self.hidden += 1;
+                self.unit(at, hidden.to_ascii_lowercase());
+            }
+            return;
+        }
+        if c == '\u{1f3f4}' {
+            self.flag(at + c.len_utf8());
+        }
+        if is_ignorable(c) {
+            return;
+        }
+        if self.folding.homoglyphs
+            && let Some(latin) = lookalike(c)
+            && self.word_folds(at)
+        {
+            return self.unit(at, latin);
+        }
+        // Hangul syllables stay whole: their letters would only be put together again.
+        if ('\u{ac00}'..='\u{d7a3}').contains(&c) {
+            return self.lower(at, c);
+        }
+        let mut parts = ['\0'; MAX_FROM_ONE];
+        let mut count = 0;
+        decompose_compatible(c, |part| {
+            if let Some(slot) = parts.get_mut(count) {
+                *slot = part;
+                count += 1;
+            }
+        });
+        if parts[0] == c && count == 1 && !is_combining_mark(c) && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
+            return self.lower(at, c);
+        }
+        let start = self.out.len();
+        for part in parts.iter().take(count) {
+            for lower in part.to_lowercase() {
+                self.part(start, at, lower);
+            }
+        }
+    }
+
+    /// Adds one decomposed, lowercase character: marks vanish after Latin and symbols, and join other letters.
+    fn part(&mut self, start: usize, at: usize, c: char) {
+        let last = self.out.chars().next_back();
+        if is_combining_mark(c) {
+            match last {
+                Some(base) if is_word(base) && !is_latin(base) => {
+                    if let Some(joined) = compose(base, c) {
+                        // The base is in a unit or a copied run of its own; the joined letter ends it.
+                        let begin = self.out.len() - base.len_utf8();
+                        let source = self.map.source_start(begin);
+                        self.out.pop();
+                        self.map.unit(self.out.len(), source);
+                        self.out.push(joined);
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+        if self.out.len() == start {
+            self.map.unit(start, at);
+        }
+        match c {
+            'ß' => self.out.push_str("ss"),
+            'æ' => self.out.push_str("ae"),
+            'œ' => self.out.push_str("oe"),
+            _ => self.out.push(plain_latin(c).unwrap_or(c)),
+        }
+    }
+
+    fn lower(&mut self, at: usize, c: char) {
+        let mut lower = c.to_lowercase();
+        match (lower.next(), lower.next()) {
+            (Some(only), None) if only.len_utf8() == c.len_utf8() => {
+                self.map.copy(self.out.len(), at);
+                self.out.push(only);
+            }
+            _ => {
+                self.map.unit(self.out.len(), at);
+                self.out.extend(c.to_lowercase());
+            }
+        }
+    }
+
+    fn unit(&mut self, at: usize, c: char) {
+        self.map.unit(self.out.len(), at);
+        self.out.push(c);
+    }
+
+    fn flag(&mut self, from: usize) {
+        let tags = self.text.get(from..).unwrap_or_default().chars().take_while(|c| is_tag(*c)).take(MAX_FLAG + 1).count();
+        if tags <= MAX_FLAG {
+            self.flag_until = from + tags * '\u{e0020}'.len_utf8();
+        }
+    }
+
+    /// Whether the word around `at` mixes Latin with lookalikes, or is all lookalikes in a Latin text.
+    fn word_folds(&mut self, at: usize) -> bool {
+        if at < self.word.end {
+            return self.word.folds;
+        }
+        let in_word = |c: &char| is_word(*c) || is_ignorable(*c);
+        // Whatever of the word is behind us is already in `out`, and was not a lookalike: only ASCII matters.
+        let mut latin = self.out.bytes().next_back().is_some_and(|b| b.is_ascii_alphabetic());
+        let mut only_lookalikes = !self.out.chars().next_back().is_some_and(is_word);
+        let mut end = at;
+        for c in self.text.get(at..).unwrap_or_default().chars().take_while(in_word) {
+            end += c.len_utf8();
+            if is_latin(c) {
+                latin = true;
+            } else if c.is_alphabetic() && lookalike(c).is_none() {
+                only_lookalikes = false;
+            }
+        }
+        let folds = latin || (only_lookalikes && self.mostly_latin());
+        self.word = Word { end, folds };
+        folds
+    }
+
+    fn mostly_latin(&mut self) -> bool {
+        *self.mostly_latin.get_or_insert_with(|| {
+            let (mut latin, mut other) = (0usize, 0usize);
+            for c in self.text.chars().filter(|c| c.is_alphabetic()) {
+                *(if is_latin(c) { &mut latin } else { &mut other }) += 1;
+            }
+            latin > other
+        })
+    }
+}
+
+fn is_tag(c: char) -> bool {
+    matches!(c, '\u{e0020}'..='\u{e007f}')
+}

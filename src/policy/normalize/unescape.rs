@@ -1,0 +1,126 @@
+//! Escapes a model reads without effort: `&#105;`, `\u0069`, `\x69`, `%69`.
+
+use super::map::OffsetMap;
+
+/// Rewrites `text` into `out` with its escapes decoded; false, and nothing kept, when none of them hides a character.
+///
+/// `&amp;`, `\n` and their like are decoded on the way, but do not make a view by themselves: they are everywhere and hide nothing.
+pub fn unescape(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
+    let bytes = text.as_bytes();
+    let (mut copied, mut at, mut hides) = (0, 0, false);
+    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| matches!(b, b'&' | b'\\' | b'%'))) {
+        at += next;
+        let Some(escape) = escape(bytes.get(at..).unwrap_or_default()) else {
+            at += 1;
+            continue;
+        };
+        if copied < at {
+            map.copy(out.len(), copied);
+            out.push_str(text.get(copied..at).unwrap_or_default());
+        }
+        map.unit(out.len(), at);
+        out.push(escape.to);
+        hides |= escape.hides;
+        at += escape.len;
+        copied = at;
+    }
+    if !hides {
+        out.clear();
+        map.clear();
+        return false;
+    }
+    if copied < text.len() {
+        map.copy(out.len(), copied);
+        out.push_str(text.get(copied..).unwrap_or_default());
+    }
+    map.finish(text.len());
+    true
+}
+
+/// One escape: how long it is, and what it stands for.
+struct Escape {
+    len: usize,
+    to: char,
+    hides: bool,
+}
+
+fn escape(bytes: &[u8]) -> Option<Escape> {
+    match bytes {
+        [b'&', b'#', b'x' | b'X', rest @ ..] => entity(3, rest, 16),
+        [b'&', b'#', rest @ ..] => entity(2, rest, 10),
+        [b'&', ..] => named(bytes),
+        [b'%', ..] => percent(bytes),
+        [b'\\', b'u', b'{', rest @ ..] => {
+            let digits = rest.iter().take(7).take_while(|b| b.is_ascii_hexdigit()).count();
+            (rest.get(digits) == Some(&b'}')).then_some(())?;
+            Some(Escape { len: 4 + digits, to: number(rest.get(..digits)?, 16)?, hides: true })
+        }
+        [b'\\', b'u', rest @ ..] => utf16(rest),
+        [b'\\', b'U', rest @ ..] => Some(Escape { len: 10, to: number(rest.get(..8)?, 16)?, hides: true }),
+        [b'\\', b'x', rest @ ..] => Some(Escape { len: 4, to: number(rest.get(..2)?, 16)?, hides: true }),
+        [b'\\', b'n' | b'r', ..] => Some(Escape { len: 2, to: '\n', hides: false }),
+        [b'\\', b't', ..] => Some(Escape { len: 2, to: '\t', hides: false }),
+        [b'\\', quote @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some(Escape { len: 2, to: *quote as char, hides: false }),
+        _ => None,
+    }
+}
+
+fn entity(prefix: usize, digits: &[u8], radix: u32) -> Option<Escape> {
+    let count = digits.iter().take(8).take_while(|b| (**b as char).is_digit(radix)).count();
+    let to = number(digits.get(..count)?, radix)?;
+    Some(Escape { len: prefix + count + usize::from(digits.get(count) == Some(&b';')), to, hides: true })
+}
+
+fn named(bytes: &[u8]) -> Option<Escape> {
+    const NAMES: [(&[u8], char); 12] = [
+        (b"&amp;", '&'),
+        (b"&lt;", '<'),
+        (b"&gt;", '>'),
+        (b"&quot;", '"'),
+        (b"&apos;", '\''),
+        (b"&nbsp;", ' '),
+        (b"&Tab;", '\t'),
+        (b"&NewLine;", '\n'),
+        (b"&lbrack;", '['),
+        (b"&rbrack;", ']'),
+        (b"&lsqb;", '['),
+        (b"&rsqb;", ']'),
+    ];
+    let (name, to) = NAMES.iter().find(|(name, _)| bytes.starts_with(name))?;
+    Some(Escape { len: name.len(), to: *to, hides: false })
+}
+
+/// `%69`, or the two to four such bytes of one character.
+fn percent(bytes: &[u8]) -> Option<Escape> {
+    let mut utf8 = [0u8; 4];
+    for len in 1..=utf8.len() {
+        let [b'%', digits @ ..] = bytes.get(3 * (len - 1)..3 * len)? else { return None };
+        let value = std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'))?;
+        *utf8.get_mut(len - 1)? = u8::from_str_radix(value, 16).ok()?;
+        if let Some(to) = std::str::from_utf8(utf8.get(..len)?).ok().and_then(|s| s.chars().next()) {
+            return Some(Escape { len: 3 * len, to, hides: true });
+        }
+    }
+    None
+}
+
+/// Four hex digits, or the two escapes of a surrogate pair.
+fn utf16(digits: &[u8]) -> Option<Escape> {
+    let unit = |at: usize| digits.get(at..at + 4).and_then(|d| hex(d, 16)).and_then(|n| u16::try_from(n).ok());
+    let first = unit(0)?;
+    if let Some(to) = char::from_u32(u32::from(first)) {
+        return Some(Escape { len: 6, to, hides: true });
+    }
+    let second = (digits.get(4..6)? == b"\\u").then(|| unit(6)).flatten()?;
+    let to = char::decode_utf16([first, second]).next()?.ok()?;
+    Some(Escape { len: 12, to, hides: true })
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<char> {
+    hex(digits, radix).and_then(char::from_u32)
+}
+
+fn hex(digits: &[u8], radix: u32) -> Option<u32> {
+    let text = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| (b as char).is_digit(radix)))?;
+    u32::from_str_radix(text, radix).ok()
+}

@@ -1,0 +1,220 @@
+//! Finds personal data and credentials in prompts and answers, and redacts or refuses them.
+//!
+//! A detector proposes a candidate by its shape and a validator confirms it by its check digit, table or entropy, so that prose
+//! and ordinary numbers stay as they are. The values found and what they rest on:
+//!
+//! | type | shape | confirmed by |
+//! |---|---|---|
+//! | `email` | `local@domain.tld`; of a longer run the last 64 bytes before the `@` count | labels, 2-24 letters of top-level domain |
+//! | `credit_card` (PCI) | 12-19 digits, also in groups of three or more | issuer range, its lengths, Luhn |
+//! | `cvv`, `cardholder_name` (PCI) | behind their name, or behind a weaker one close to a card | digits, capitalised words |
+//! | `iban` | country, two digits, its length | mod 97 |
+//! | `ssn` | `ddd-dd-dddd`; other spellings where the text speaks of one | numbers never issued |
+//! | `phone` | international, North American shape; any other where the text speaks of phones | lengths, not a date |
+//! | `ip_address` | IPv4, IPv6, networks | octets; loopback and the like are left alone |
+//! | `mrn`, `insurance_id`, `npi` (healthcare) | behind their name | NPI: Luhn with 80840 |
+//! | `secret` | published prefixes, JWT, PEM private keys, URL passwords, `api_key = ...` | header, length, entropy, placeholders |
+//! | `custom` | the configured patterns | |
+//!
+//! Context is looked for to the left only, and no detector sees further than 512 bytes, in whole texts as in streams. That is the
+//! limit of what a stream holds back; most of the time it holds the last word. Not found: names, places and dates as such, digits
+//! spelled out or in other scripts, values taken apart by markup.
+
+mod candidates;
+mod context;
+mod custom;
+mod markers;
+mod matching;
+mod numbers;
+mod phone;
+mod secrets;
+mod token_formats;
+mod validators;
+mod watch;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use markers::MarkerFormat;
+
+use crate::openai::chunk::{AnswerChannel, AnswerKind};
+use crate::openai::request::Prompt;
+use crate::policy::{Fault, Finding, Flow, Judgement, Policy, Released, TextEdit, Verdict, Watch};
+use candidates::{Detectors, Scan};
+use custom::CustomPatterns;
+use markers::Markers;
+use matching::{Input, Rule, RuleId};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use watch::PiiWatch;
+
+/// What happens to a value that is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Action {
+    /// A marker takes its place.
+    #[default]
+    Redact,
+    /// The prompt is refused, the answer cut off.
+    Block,
+}
+
+/// How personal data is looked for and replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PiiSettings {
+    pub action: Action,
+    /// Look for card numbers, verification values and card-holder names.
+    pub pci_mode: bool,
+    /// Look for medical record, insurance and provider numbers.
+    pub healthcare_mode: bool,
+    /// Regular expressions looked for besides: `regex` crate syntax, classes and word boundaries in their ASCII meaning, matches of
+    /// at most 512 bytes.
+    pub detect_patterns: Vec<String>,
+    pub marker_format: MarkerFormat,
+    /// Findings say which rule matched where; otherwise only of which type they are.
+    pub include_metadata: bool,
+    /// Markers have as many characters as what they replace: labels are cut or filled up with `*`.
+    pub preserve_length: bool,
+    /// Markers by type name, instead of the format's.
+    pub custom_markers: BTreeMap<String, String>,
+}
+
+impl Default for PiiSettings {
+    fn default() -> PiiSettings {
+        PiiSettings {
+            action: Action::Redact,
+            pci_mode: true,
+            healthcare_mode: false,
+            detect_patterns: Vec::new(),
+            marker_format: MarkerFormat::Label,
+            include_metadata: true,
+            preserve_length: false,
+            custom_markers: BTreeMap::new(),
+        }
+    }
+}
+
+/// The `pii-detector` policy.
+#[derive(Debug, Clone)]
+pub struct PiiDetector {
+    shared: Arc<Shared>,
+}
+
+/// What the detector and its watches need alike.
+#[derive(Debug)]
+struct Shared {
+    detectors: Detectors,
+    markers: Markers,
+    action: Action,
+    include_metadata: bool,
+}
+
+/// One value found in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Byte range in the text.
+    pub range: Range<usize>,
+    /// Its type, `email` for one.
+    pub what: &'static str,
+    /// Stable id of the rule that found it: `secret.github`, `custom.0`.
+    pub rule: Cow<'static, str>,
+}
+
+impl PiiDetector {
+    /// Compiles the settings. The error says which of them is at fault and why.
+    pub fn new(settings: PiiSettings) -> Result<PiiDetector, String> {
+        let custom = CustomPatterns::new(&settings.detect_patterns)?;
+        let markers = Markers::new(settings.marker_format, settings.preserve_length, settings.custom_markers)?;
+        let detectors = Detectors { pci: settings.pci_mode, healthcare: settings.healthcare_mode, custom };
+        let shared = Shared { detectors, markers, action: settings.action, include_metadata: settings.include_metadata };
+        Ok(PiiDetector { shared: Arc::new(shared) })
+    }
+
+    /// Every value in a text, in order, none overlapping.
+    pub fn find(&self, text: &str) -> Vec<Match> {
+        let mut scan = Scan::default();
+        let input = Input { bytes: text.as_bytes(), ended: true };
+        let mut found: Vec<Match> = Vec::new();
+        while let Some(piece) = scan.next(&self.shared.detectors, &input) {
+            match found.last_mut() {
+                Some(long) if !piece.first => long.range.end = piece.end,
+                _ => {
+                    let Rule { kind, id } = piece.rule;
+                    found.push(Match { range: piece.start..piece.end, what: kind.name(), rule: id.name() });
+                }
+            }
+        }
+        found
+    }
+
+    /// The text with every value replaced; `json` for JSON source, which stays JSON.
+    fn redact(&self, text: &str, json: bool) -> Result<Released, Fault> {
+        let mut watch = PiiWatch::new(Arc::clone(&self.shared), json);
+        let mut out = Released::default();
+        if watch.feed(text, &mut out) == Flow::Continue && watch.end(&mut out) == Flow::Continue && out.upto != text.len() as u64 {
+            return Err(Fault(format!("personal data: {} of {} bytes decided", out.upto, text.len())));
+        }
+        Ok(out)
+    }
+}
+
+impl Policy for PiiDetector {
+    fn kind(&self) -> &'static str {
+        "pii-detector"
+    }
+
+    fn reason_code(&self) -> &'static str {
+        "pii.detected"
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed("Request blocked: personal data or a credential detected")
+    }
+
+    fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault> {
+        let mut judgement = Judgement::default();
+        for (index, text) in prompt.texts.iter().enumerate() {
+            let out = self.redact(&text.text, text.json)?;
+            judgement.findings.extend(out.findings.into_iter().map(|finding| Finding { text: index, ..finding }));
+            let edit = |r: crate::policy::Replacement| TextEdit { text: index, range: r.range.start as usize..r.range.end as usize, with: r.with };
+            judgement.edits.extend(out.replacements.into_iter().map(edit));
+        }
+        judgement.verdict = match self.shared.action {
+            _ if judgement.findings.is_empty() => Verdict::Allow,
+            Action::Redact => Verdict::Redact,
+            Action::Block => Verdict::Block,
+        };
+        Ok(judgement)
+    }
+
+    fn watches_answers(&self) -> bool {
+        true
+    }
+
+    fn watch(&self, channel: &AnswerChannel) -> Option<Box<dyn Watch>> {
+        let json = matches!(channel.kind, AnswerKind::Arguments(_) | AnswerKind::FunctionArguments);
+        Some(Box::new(PiiWatch::new(Arc::clone(&self.shared), json)))
+    }
+}
+
+impl Shared {
+    fn finding(&self, rule: Rule, text: usize, range: Range<usize>) -> Finding {
+        let what = Cow::Borrowed(rule.kind.name());
+        if self.include_metadata {
+            Finding { what, rule: rule.id.name(), text, range, score: None }
+        } else {
+            Finding { what, rule: Cow::Borrowed("pii"), text, range: 0..0, score: None }
+        }
+    }
+}
+
+impl RuleId {
+    fn name(self) -> Cow<'static, str> {
+        match self {
+            RuleId::Named(name) => Cow::Borrowed(name),
+            RuleId::Custom(index) => Cow::Owned(format!("custom.{index}")),
+        }
+    }
+}

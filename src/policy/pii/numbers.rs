@@ -1,0 +1,192 @@
+//! Values made of digits: payment cards, social security numbers, telephone numbers, IPv4 addresses and what goes by a name.
+
+use super::context::{Topic, named, topic};
+use super::matching::{Found, Hit, Input, Kind, Open, is_word};
+use super::validators;
+
+/// A payment card: 12 to 19 digits in one run, or in groups of three or more joined by single spaces or hyphens.
+pub(super) fn card(input: &Input<'_>, at: usize) -> Found {
+    if !begins(input, at) {
+        return Ok(None);
+    }
+    let mut digits = Digits::default();
+    let mut best = None;
+    let mut i = at;
+    loop {
+        let group = i;
+        while input.at(i)?.is_ascii_digit() {
+            digits.push(input.at(i)?);
+            i += 1;
+            if digits.len > 19 || !validators::card_may_begin(digits.seen()) {
+                return Ok(best);
+            }
+        }
+        let next = input.at(i)?;
+        if !is_word(next) && validators::card(digits.seen()) {
+            best = Some(Hit::whole(Kind::CreditCard, "pii.credit_card", i));
+        }
+        let more = matches!(next, b' ' | b'-') && i - group >= 3 && digits.len < 19 && input.at(i + 1)?.is_ascii_digit();
+        if !more {
+            return Ok(best);
+        }
+        i += 1;
+    }
+}
+
+/// A US social security number: `ddd-dd-dddd`; with spaces, full stops or nothing between only where the text speaks of one.
+pub(super) fn ssn(input: &Input<'_>, at: usize) -> Found {
+    if !begins(input, at) {
+        return Ok(None);
+    }
+    let mut digits = Digits::default();
+    let mut i = at;
+    let mut sign = None;
+    for (n, length) in [3, 2, 4].into_iter().enumerate() {
+        let end = input.run(i, i + length, |b| b.is_ascii_digit())?;
+        if end < i + length {
+            return Ok(None);
+        }
+        input.slice(i, end).iter().for_each(|&d| digits.push(d));
+        i = end;
+        if n == 2 {
+            break;
+        }
+        let next = input.at(i)?;
+        let join = matches!(next, b'-' | b' ' | b'.').then_some(next);
+        if n == 1 && join != sign {
+            return Ok(None);
+        }
+        sign = join;
+        i += usize::from(join.is_some());
+    }
+    if !ends(input, i)? || !validators::ssn(digits.seen()) {
+        return Ok(None);
+    }
+    let sure = sign == Some(b'-') || topic(input, at) == Some(Topic::Ssn);
+    Ok(sure.then(|| Hit::whole(Kind::Ssn, "pii.ssn", i)))
+}
+
+/// An IPv4 address, with the prefix length of a network. Addresses that name no machine (loopback, unspecified, broadcast) are
+/// left alone.
+pub(super) fn ipv4(input: &Input<'_>, at: usize) -> Found {
+    if !begins(input, at) {
+        return Ok(None);
+    }
+    let mut i = at;
+    let mut octets = [0u16; 4];
+    for (n, octet) in octets.iter_mut().enumerate() {
+        let end = input.run(i, i + 4, |b| b.is_ascii_digit())?;
+        let text = input.slice(i, end);
+        *octet = text.iter().fold(0, |value, d| value * 10 + u16::from(d - b'0'));
+        let leading_zero = text.len() > 1 && text.first() == Some(&b'0');
+        if text.is_empty() || *octet > 255 || leading_zero {
+            return Ok(None);
+        }
+        i = end;
+        if n < 3 {
+            if input.at(i)? != b'.' {
+                return Ok(None);
+            }
+            i += 1;
+        }
+    }
+    let next = input.at(i)?;
+    if is_word(next) || (next == b'.' && input.at(i + 1)?.is_ascii_digit()) {
+        return Ok(None);
+    }
+    if matches!(octets, [127, ..] | [0, 0, 0, 0] | [255, 255, 255, 255]) || named(input, at, &["version", "ver", "release"]) {
+        return Ok(None);
+    }
+    let end = network(input, i, 32)?;
+    Ok(Some(Hit::whole(Kind::IpAddress, "pii.ipv4", end)))
+}
+
+/// `/24` behind an address.
+pub(super) fn network(input: &Input<'_>, at: usize, most: u16) -> Result<usize, Open> {
+    if input.at(at)? != b'/' {
+        return Ok(at);
+    }
+    let end = input.run(at + 1, at + 4, |b| b.is_ascii_digit())?;
+    let bits = input.slice(at + 1, end).iter().fold(0u16, |value, d| value * 10 + u16::from(d - b'0'));
+    let fits = end > at + 1 && end < at + 4 && bits <= most && !is_word(input.at(end)?) && input.at(end)? != b'/';
+    // A three-digit length exists for IPv6 only.
+    let long = most > 99 && end == at + 4 && bits <= most && !is_word(input.at(end)?);
+    Ok(if fits || long { end } else { at })
+}
+
+/// A card's verification value.
+pub(super) fn cvv(input: &Input<'_>, at: usize, card_near: bool) -> Found {
+    const SURE: &[&str] = &["cvv", "cvc", "cvv2", "cvc2", "card verification", "card security"];
+    const NEAR: &[&str] = &["security", "cid", "csc", "verification"];
+    if !begins(input, at) || !(named(input, at, SURE) || card_near && named(input, at, NEAR)) {
+        return Ok(None);
+    }
+    let end = input.run(at, at + 5, |b| b.is_ascii_digit())?;
+    let fits = (3..=4).contains(&(end - at)) && ends(input, end)?;
+    Ok(fits.then(|| Hit::whole(Kind::Cvv, "pii.cvv", end)))
+}
+
+/// A US national provider identifier, named as one.
+pub(super) fn npi(input: &Input<'_>, at: usize) -> Found {
+    if !begins(input, at) || !named(input, at, &["npi", "provider identifier", "national provider"]) {
+        return Ok(None);
+    }
+    let end = input.run(at, at + 11, |b| b.is_ascii_digit())?;
+    let real = ends(input, end)? && validators::npi(input.slice(at, end));
+    Ok(real.then(|| Hit::whole(Kind::Npi, "pii.npi", end)))
+}
+
+/// A medical record number or an insurance number: letters and digits behind a name that says so.
+pub(super) fn health_id(input: &Input<'_>, at: usize) -> Found {
+    const MRN: &[&str] = &["mrn", "medical record", "patient id", "patient record", "medical rec"];
+    const INSURANCE: &[&str] = &["insurance", "insurance policy", "member", "subscriber", "policy", "health plan", "medicare", "medicaid"];
+    if is_word(input.before(at, 1)) || input.before(at, 1) == b'-' {
+        return Ok(None);
+    }
+    let found = if named(input, at, MRN) {
+        (Kind::Mrn, "pii.mrn")
+    } else if named(input, at, INSURANCE) {
+        (Kind::InsuranceId, "pii.insurance_id")
+    } else {
+        return Ok(None);
+    };
+    let mut end = input.run(at, at + 25, |b| b.is_ascii_alphanumeric() || b == b'-')?;
+    while end > at && input.before(end, 1) == b'-' {
+        end -= 1;
+    }
+    let digits = input.slice(at, end).iter().filter(|b| b.is_ascii_digit()).count();
+    let fits = (5..=24).contains(&(end - at)) && digits >= 4 && !is_word(input.at(end)?);
+    Ok(fits.then(|| Hit::whole(found.0, found.1, end)))
+}
+
+/// A number may begin here: not inside a word, a longer number, a decimal or a hyphenated name.
+pub(super) fn begins(input: &Input<'_>, at: usize) -> bool {
+    let (last, second) = (input.before(at, 1), input.before(at, 2));
+    !is_word(last) && !(matches!(last, b'.' | b'-' | b',' | b'/') && second.is_ascii_alphanumeric()) && !matches!(last, b'$' | b'%' | b'~')
+}
+
+/// A number may end here: it is not the head of a longer one or of a word.
+pub(super) fn ends(input: &Input<'_>, at: usize) -> Result<bool, Open> {
+    let next = input.at(at)?;
+    Ok(!is_word(next) && !(matches!(next, b'-' | b'.' | b'/' | b':') && input.at(at + 1)?.is_ascii_digit()))
+}
+
+/// At most twenty digits, without what stood between them.
+#[derive(Default)]
+pub(super) struct Digits {
+    digits: [u8; 20],
+    pub len: usize,
+}
+
+impl Digits {
+    pub fn push(&mut self, digit: u8) {
+        if let Some(place) = self.digits.get_mut(self.len) {
+            *place = digit;
+            self.len += 1;
+        }
+    }
+
+    pub fn seen(&self) -> &[u8] {
+        self.digits.get(..self.len).unwrap_or_default()
+    }
+}

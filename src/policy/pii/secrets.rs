@@ -1,0 +1,255 @@
+//! Credentials: tokens known by their prefix, web tokens, private keys, passwords in URLs, and values assigned to a telling name.
+
+use super::matching::{Found, Hit, Input, Kind, Open, Set, Tail, is_word};
+use super::token_formats::{Format, formats_beginning_with};
+use super::validators::{distinct, entropy, placeholder};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// A token whose format is known by its first letters; the earliest certain one wins.
+pub(super) fn prefixed(input: &Input<'_>, at: usize) -> Found {
+    let (last, second) = (input.before(at, 1), input.before(at, 2));
+    if last.is_ascii_alphanumeric() || last == b'.' && is_word(second) {
+        return Ok(None);
+    }
+    let first = input.at(at)?;
+    let mut best = None;
+    let mut open = None;
+    for format in formats_beginning_with(first) {
+        match begins(input, at, format) {
+            Ok(Some(hit)) => best = Some(hit),
+            Ok(None) => {}
+            Err(Open) => open = Some(Open),
+        }
+    }
+    match (best, open) {
+        (best, None) => Ok(best),
+        (_, Some(Open)) => Err(Open),
+    }
+}
+
+fn begins(input: &Input<'_>, at: usize, format: &Format) -> Found {
+    if !input.starts_with(at, format.prefix.as_bytes())? {
+        return Ok(None);
+    }
+    let body = at + format.prefix.len();
+    let mut end = body;
+    while end < body + format.least {
+        let b = input.at(end)?;
+        if format.set.has(b) || (format.set.joins(b) && format.set.has(input.at(end + 1)?)) {
+            end += 1;
+        } else {
+            return Ok(None);
+        }
+    }
+    let seen = input.slice(body, end);
+    let real = distinct(seen) >= 7 && !placeholder(seen) && (!format.digit || seen.iter().any(u8::is_ascii_digit));
+    if format.exact {
+        let over = !format.set.has(input.at(end)?);
+        return Ok((real && over).then(|| Hit::whole(Kind::Secret, format.id, end)));
+    }
+    Ok(real.then(|| Hit::running(format.id, end, Tail::Bytes(format.set))))
+}
+
+/// A JSON web token: a header that decodes to a JSON object, then a payload.
+pub(super) fn web_token(input: &Input<'_>, at: usize) -> Found {
+    if is_word(input.before(at, 1)) || !input.starts_with(at, b"eyJ")? {
+        return Ok(None);
+    }
+    let dot = input.run(at, at + 400, |b| Set::Word.has(b))?;
+    if input.at(dot)? != b'.' {
+        return Ok(None);
+    }
+    let payload = input.run(dot + 1, dot + 9, |b| Set::Word.has(b))?;
+    let header = URL_SAFE_NO_PAD.decode(input.slice(at, dot)).unwrap_or_default();
+    let real = payload == dot + 9 && header.starts_with(b"{\"") && header.is_ascii();
+    Ok(real.then(|| Hit::running("secret.jwt", payload, Tail::Bytes(Set::Dotted))))
+}
+
+/// A private key in PEM armour, certain with the first bytes of its body: a mention of the armour alone is no key.
+pub(super) fn private_key(input: &Input<'_>, at: usize) -> Found {
+    if !input.starts_with(at, b"-----BEGIN ")? {
+        return Ok(None);
+    }
+    let label = at + 11;
+    let dashes = input.run(label, label + 48, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')?;
+    let private = input.slice(label, dashes).windows(11).any(|part| part == b"PRIVATE KEY");
+    if !private || !input.starts_with(dashes, b"-----")? {
+        return Ok(None);
+    }
+    let mut body = blank(input, dashes + 5, 16)?;
+    // Encryption and version headers, as OpenSSL and PGP write them.
+    for _ in 0..3 {
+        let word = input.run(body, body + 24, |b| b.is_ascii_alphabetic() || b == b'-')?;
+        if word == body || input.at(word)? != b':' {
+            break;
+        }
+        let line = input.run(word, word + 72, |b| b != 0 && b != b'\n' && b != b'\\')?;
+        body = blank(input, line, 16)?;
+    }
+    let end = input.run(body, body + 16, |b| Set::Base64.has(b))?;
+    Ok((end == body + 16).then(|| Hit::running("secret.private_key", end, Tail::Pem)))
+}
+
+/// White space, also as the two characters `\n` and `\r` that source code writes.
+fn blank(input: &Input<'_>, mut i: usize, limit: usize) -> Result<usize, Open> {
+    let stop = i + limit;
+    while i < stop {
+        match input.at(i)? {
+            b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'+' => i += 1,
+            b'\\' if matches!(input.at(i + 1)?, b'n' | b'r') => i += 2,
+            _ => break,
+        }
+    }
+    Ok(i)
+}
+
+/// The password of `scheme://user:password@host`.
+pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
+    if input.before(at, 1) != b':' {
+        return Ok(None);
+    }
+    let left = input.left(at - 1, 96);
+    let user = left.iter().rev().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'%' | b'+')).count();
+    let scheme = left.get(..left.len() - user).unwrap_or_default();
+    let stem = scheme.strip_suffix(b"://").and_then(|s| s.last());
+    if !stem.is_some_and(u8::is_ascii_alphanumeric) {
+        return Ok(None);
+    }
+    let end = input.run(at, at + 128, |b| Set::Value.has(b) && b != b'@' && b != b'/')?;
+    let value = input.slice(at, end);
+    let named = [&b"password"[..], b"pass", b"pwd", b"passwd", b"secret"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !placeholder_strict(value);
+    Ok(real.then(|| Hit::whole(Kind::Secret, "secret.url_password", end)))
+}
+
+fn placeholder_strict(value: &[u8]) -> bool {
+    value.len() > 4 && distinct(value) < 3
+}
+
+/// How much a name says about the value assigned to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Password,
+    Key,
+    Bearer,
+}
+
+/// A value assigned to a name that promises a secret: `api_key = "..."`, `password: ...`, `Authorization: Bearer ...`.
+pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
+    let Some((name, quoted)) = name_before(input, at) else { return Ok(None) };
+    if !Set::Value.has(input.at(at)?) || matches!(input.at(at)?, b':' | b'=' | b'$' | b'*' | b'@' | b'|') {
+        return Ok(None);
+    }
+    let mut end = input.run(at, at + 128, |b| Set::Value.has(b))?;
+    let long = end == at + 128;
+    if !long && matches!(input.at(end)?, b'(' | b'[' | b'{' | b'<') {
+        return Ok(None);
+    }
+    if !long && !quoted {
+        while end > at && matches!(input.before(end, 1), b'.' | b':' | b'?' | b'!' | b'&') {
+            end -= 1;
+        }
+    }
+    let value = input.slice(at, end);
+    Ok(telling(value, name, quoted).then(|| {
+        let tail = long.then_some(Tail::Bytes(Set::Value));
+        Hit { tail, ..Hit::whole(Kind::Secret, "secret.assignment", end) }
+    }))
+}
+
+fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
+    if placeholder(value) || value.windows(2).any(|w| w == b"${" || w == b"::") {
+        return false;
+    }
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let mixed = digits > 0 && letters > 0;
+    // `config.api_key2` is code, not a token.
+    let code = !quoted && value.contains(&b'.') && value.len() < 40;
+    match name {
+        Name::Password => value.len() >= 6 && self::name(value).is_none() && (mixed || quoted && value.len() >= 8) && !code,
+        Name::Key | Name::Bearer => {
+            let random = mixed && (digits >= 3 || digits == 2 && value.len() < 16 || value.len() >= 20) && entropy(value) >= 3.0 || letters == 0 && digits >= 16;
+            value.len() >= 14 && random && !code
+        }
+    }
+}
+
+/// The name to the left of a value, and whether a quote stands between them.
+fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
+    if !matches!(input.before(at, 1), b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | 0x1D) {
+        return None;
+    }
+    let left = input.left(at, 80);
+    let gap = left.iter().rev().take(8).take_while(|b| matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D)).count();
+    let (head, signs) = left.split_at_checked(left.len() - gap)?;
+    let quoted = matches!(signs.last(), Some(b'"' | b'\'' | b'`' | 0x1D));
+    let letters = head.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
+    let (rest, word) = head.split_at_checked(head.len() - letters)?;
+    if signs.iter().any(|b| matches!(b, b'=' | b':')) {
+        return Some((name(word)?, quoted));
+    }
+    if word.eq_ignore_ascii_case(b"bearer") && signs == b" " {
+        return Some((Name::Bearer, false));
+    }
+    // `my password is ...`
+    let rest = rest.strip_suffix(b" ").filter(|_| word.eq_ignore_ascii_case(b"is"))?;
+    let letters = rest.iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
+    let word = rest.get(rest.len() - letters..)?;
+    (name(word)? == Name::Password).then_some((Name::Password, false))
+}
+
+fn name(word: &[u8]) -> Option<Name> {
+    const PASSWORD: [&[u8]; 5] = [b"password", b"passwd", b"passphrase", b"passwort", b"pwd"];
+    const KEY: [&[u8]; 7] = [b"secret", b"token", b"apikey", b"api_key", b"api-key", b"accesskey", b"bearer"];
+    const NOT: [&[u8]; 11] =
+        [b"public", b"cache", b"primary", b"foreign", b"partition", b"sort", b"tokens", b"token_type", b"tokenizer", b"csrf", b"audience"];
+    let holds = |part: &&[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
+    if PASSWORD.iter().any(|p| holds(&p)) {
+        return Some(Name::Password);
+    }
+    let keyed = word.len() > 4 && [&b"_key"[..], b"-key"].iter().any(|end| word.get(word.len() - 4..).is_some_and(|w| w.eq_ignore_ascii_case(end)));
+    ((keyed || KEY.iter().any(|k| holds(&k))) && !NOT.iter().any(|n| holds(&n))).then_some(Name::Key)
+}
+
+impl Tail {
+    /// How far a running secret goes from `at`: where the part that is certain to belong to it ends, and whether it ends there.
+    pub fn extend(self, input: &Input<'_>, mut at: usize) -> (usize, bool) {
+        loop {
+            let next = match self {
+                Tail::Bytes(set) => next_byte(input, at, set),
+                Tail::Pem => next_line(input, at),
+            };
+            match next {
+                Ok(next) if next == at => return (at, true),
+                Ok(next) => at = next,
+                Err(Open) => return (at, false),
+            }
+        }
+    }
+}
+
+fn next_byte(input: &Input<'_>, at: usize, set: Set) -> Result<usize, Open> {
+    let b = input.at(at)?;
+    let belongs = set.has(b) || (set.joins(b) && set.has(input.at(at + 1)?));
+    Ok(if belongs { at + 1 } else { at })
+}
+
+/// One step through PEM: a key byte of a line, a line break with the next line, or the END line. Anything else ends the key.
+fn next_line(input: &Input<'_>, at: usize) -> Result<usize, Open> {
+    let b = input.at(at)?;
+    if Set::Base64.has(b) && b != b'-' {
+        return Ok(at + 1);
+    }
+    let line = blank(input, at, 12)?;
+    if input.starts_with(line, b"-----END ")? {
+        let label = input.run(line + 9, line + 57, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')?;
+        return Ok(input.run(label, label + 5, |b| b == b'-')?);
+    }
+    let word = input.run(line, line + 16, |b| Set::Base64.has(b) && b != b'-')?;
+    let full = word == line + 16;
+    // The last line of a key may be short; a word of prose behind a key that was cut off must not be taken for one.
+    let last = word > line && input.starts_with(blank(input, word, 12)?, b"-----END ")?;
+    Ok(if line > at && (full || last) { word } else { at })
+}

@@ -1,0 +1,178 @@
+//! Arithmetic and tables that tell a real value from digits of the same shape: check digits, issuer ranges, lengths by country.
+
+/// The Luhn check over decimal digits (ISO/IEC 7812-1, annex B).
+pub(super) fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(n, &d)| {
+            let d = u32::from(d.wrapping_sub(b'0'));
+            if n % 2 == 0 { d } else { d * 2 - if d > 4 { 9 } else { 0 } }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// Whether these digits are a payment card number: a known issuer, a length it uses, the check digit.
+pub(super) fn card(digits: &[u8]) -> bool {
+    issued(digits) && luhn(digits) && digits.iter().any(|d| Some(d) != digits.first())
+}
+
+/// Whether any card number could begin with these digits, so that a year or a price opens no candidate.
+pub(super) fn card_may_begin(digits: &[u8]) -> bool {
+    let (low, high) = prefix_range(digits);
+    ISSUERS.iter().any(|&(from, to, _)| low <= to && from <= high)
+}
+
+fn issued(digits: &[u8]) -> bool {
+    let (low, _) = prefix_range(digits);
+    ISSUERS.iter().any(|&(from, to, lengths)| (from..=to).contains(&low) && lengths.contains(&digits.len()))
+}
+
+/// The six-digit prefixes these digits may stand for.
+fn prefix_range(digits: &[u8]) -> (u32, u32) {
+    let fill = |with: u8| {
+        (0..6).fold(0u32, |value, n| value * 10 + u32::from(digits.get(n).copied().unwrap_or(with).wrapping_sub(b'0')))
+    };
+    (fill(b'0'), fill(b'9'))
+}
+
+/// First six digits from, to, and the lengths in use (issuer ranges as published by the networks).
+const ISSUERS: &[(u32, u32, &[usize])] = &[
+    (180_000, 180_099, &[15]),
+    (213_100, 213_199, &[15]),
+    (222_100, 272_099, &[16]),
+    (300_000, 305_999, &[14]),
+    (309_500, 309_599, &[14]),
+    (340_000, 349_999, &[15]),
+    (352_800, 358_999, &[16, 17, 18, 19]),
+    (360_000, 369_999, &[14, 15, 16, 17, 18, 19]),
+    (370_000, 379_999, &[15]),
+    (380_000, 399_999, &[14, 16]),
+    (400_000, 499_999, &[13, 16, 19]),
+    (500_000, 509_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (510_000, 559_999, &[16]),
+    (560_000, 589_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (601_100, 601_199, &[16, 19]),
+    (620_000, 629_999, &[16, 17, 18, 19]),
+    (630_000, 639_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (644_000, 659_999, &[16, 19]),
+    (670_000, 679_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+];
+
+/// A US social security number that could have been issued: no area 000, 666 or 9xx, no group 00, no serial 0000 (ssa.gov).
+/// The well-known sample numbers count: somebody who types one expects to see it handled.
+pub(super) fn ssn(digits: &[u8]) -> bool {
+    let [a, b, c, d, e, rest @ ..] = digits else { return false };
+    rest.len() == 4 && ![b"000", b"666"].contains(&&[*a, *b, *c]) && *a != b'9' && (*d, *e) != (b'0', b'0') && rest != b"0000"
+}
+
+/// A US national provider identifier: ten digits whose Luhn sum counts the prefix 80840 (45 CFR 162.406).
+pub(super) fn npi(digits: &[u8]) -> bool {
+    let mut prefixed = *b"808400000000000";
+    match prefixed.get_mut(5..) {
+        Some(tail) if tail.len() == digits.len() => tail.copy_from_slice(digits),
+        _ => return false,
+    }
+    matches!(digits.first(), Some(b'1' | b'2')) && luhn(&prefixed)
+}
+
+/// Length of an IBAN by its country letters (SWIFT IBAN registry).
+pub(super) fn iban_length(country: [u8; 2]) -> Option<usize> {
+    IBANS.iter().find(|(code, _)| code.as_bytes() == country).map(|&(_, length)| length)
+}
+
+/// The mod-97 check of an IBAN without spaces (ISO 7064).
+pub(super) fn iban(text: &[u8]) -> bool {
+    let (Some(head), Some(tail)) = (text.get(..4), text.get(4..)) else { return false };
+    let mut rest = 0u32;
+    for &b in tail.iter().chain(head) {
+        rest = match b {
+            b'0'..=b'9' => rest * 10 + u32::from(b - b'0'),
+            b'A'..=b'Z' => rest * 100 + u32::from(b - b'A') + 10,
+            _ => return false,
+        } % 97;
+    }
+    rest == 1
+}
+
+#[rustfmt::skip]
+const IBANS: &[(&str, usize)] = &[
+    ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22), ("BH", 22), ("BI", 27),
+    ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24), ("DE", 22), ("DJ", 27), ("DK", 18), ("DO", 28),
+    ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18), ("FK", 18), ("FO", 18), ("FR", 27), ("GB", 22), ("GE", 22), ("GI", 23),
+    ("GL", 18), ("GR", 27), ("GT", 28), ("HR", 21), ("HU", 28), ("IE", 22), ("IL", 23), ("IQ", 23), ("IS", 26), ("IT", 27),
+    ("JO", 30), ("KW", 30), ("KZ", 20), ("LB", 28), ("LC", 32), ("LI", 21), ("LT", 20), ("LU", 20), ("LV", 21), ("LY", 25),
+    ("MC", 27), ("MD", 24), ("ME", 22), ("MK", 19), ("MN", 20), ("MR", 27), ("MT", 31), ("MU", 30), ("NI", 28), ("NL", 18),
+    ("NO", 15), ("OM", 23), ("PK", 24), ("PL", 28), ("PS", 29), ("PT", 25), ("QA", 29), ("RO", 24), ("RS", 22), ("RU", 33),
+    ("SA", 24), ("SC", 31), ("SD", 18), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SO", 23), ("ST", 25), ("SV", 28),
+    ("TL", 23), ("TN", 24), ("TR", 26), ("UA", 29), ("VA", 22), ("VG", 24), ("XK", 20), ("YE", 30),
+];
+
+/// Bits of Shannon entropy a byte. Random tokens of twenty characters lie above 3.5, words and repeated fillers below 3.
+pub(super) fn entropy(text: &[u8]) -> f32 {
+    let mut counts = [0u16; 256];
+    for &b in text {
+        if let Some(count) = counts.get_mut(usize::from(b)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let total = text.len() as f32;
+    counts.iter().filter(|&&n| n > 0).map(|&n| f32::from(n) / total).map(|p| -p * p.log2()).sum()
+}
+
+/// How many different bytes a text is made of.
+pub(super) fn distinct(text: &[u8]) -> u32 {
+    text.iter().fold(0u128, |seen, &b| seen | 1 << (b & 127)).count_ones()
+}
+
+/// What documentation writes where a secret would stand.
+pub(super) fn placeholder(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 10] =
+        [b"example", b"your", b"changeme", b"placeholder", b"redacted", b"dummy", b"xxxx", b"****", b"....", b"replace"];
+    distinct(text) < 5 || WORDS.iter().any(|word| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sample_card_numbers_of_every_network_pass_and_their_neighbours_fail() {
+        for number in ["4111111111111111", "5555555555554444", "2223003122003222", "378282246310005", "6011111111111117",
+            "3530111333300000", "30569309025904", "36227206271667", "6200000000000005", "4222222222222"]
+        {
+            let mut digits = number.as_bytes().to_vec();
+            assert!(card(&digits), "{number}");
+            assert!((0..=6).all(|n| card_may_begin(&digits[..n])), "{number}");
+            let last = digits.len() - 1;
+            digits[last] = b'0' + (digits[last] - b'0' + 1) % 10;
+            assert!(!card(&digits), "{number} with a wrong check digit");
+        }
+        assert!(!card(b"0000000000000000") && !card(b"9999999999999995"));
+        assert!(!card_may_begin(b"1999") && !card_may_begin(b"2024") && !card_may_begin(b"0"));
+    }
+
+    #[test]
+    fn numbers_that_were_never_issued_are_no_social_security_numbers() {
+        for (digits, real) in [("123456789", true), ("000456789", false), ("666456789", false), ("900456789", false),
+            ("123006789", false), ("123450000", false), ("12345678", false)]
+        {
+            assert_eq!(ssn(digits.as_bytes()), real, "{digits}");
+        }
+    }
+
+    #[test]
+    fn account_and_provider_numbers_are_checked_by_their_own_sums() {
+        assert!(iban(b"DE89370400440532013000") && !iban(b"DE88370400440532013000") && iban(b"GB29NWBK60161331926819"));
+        assert_eq!(iban_length(*b"DE"), Some(22));
+        assert!(npi(b"1234567893") && !npi(b"1234567890") && !npi(b"123456789"));
+    }
+
+    #[test]
+    fn fillers_are_told_from_random_tokens() {
+        assert!(entropy(b"q7Zp2LmX9vT4bKd8") > 3.3 && entropy(b"aaaaaaaabbbbbbbb") < 1.1);
+        assert!(placeholder(b"YOUR_API_KEY_HERE") && placeholder(b"xxxxxxxxxxxx") && !placeholder(b"q7Zp2LmX9vT4bKd8"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Redaction of one text as it arrives. Whole texts go through the same steps in one piece, so that a stream and a whole answer
+//! cannot be redacted differently.
+
+use super::candidates::{Piece, Scan};
+use super::matching::Input;
+use super::{Action, Shared};
+use crate::openai::json_text::{DELIMITER, JsonText};
+use crate::policy::{Flow, Released, Replacement, Watch};
+use std::sync::Arc;
+
+/// Bytes of decided text a watch lets gather before it forgets them in one move.
+const GATHER: usize = 1024;
+
+/// Watches one channel for personal data.
+pub(super) struct PiiWatch {
+    shared: Arc<Shared>,
+    carry: Carry,
+    scan: Scan,
+    /// The first piece of a long match: where it began, and how many of its characters are gone.
+    long: Option<(u64, usize)>,
+    blocked: bool,
+}
+
+/// The text still needed: what is not decided, and the little to its left that detectors may look at.
+enum Carry {
+    Plain { text: String, forgotten: u64 },
+    Json(JsonText),
+}
+
+impl PiiWatch {
+    pub fn new(shared: Arc<Shared>, json: bool) -> PiiWatch {
+        let carry = if json { Carry::Json(JsonText::new()) } else { Carry::Plain { text: String::new(), forgotten: 0 } };
+        PiiWatch { shared, carry, scan: Scan::default(), long: None, blocked: false }
+    }
+
+    /// Decides what can be decided and reports it.
+    fn advance(&mut self, ended: bool, out: &mut Released) -> Flow {
+        if self.blocked {
+            return Flow::Block;
+        }
+        loop {
+            let input = Input { bytes: self.carry.text().as_bytes(), ended };
+            let Some(piece) = self.scan.next(&self.shared.detectors, &input) else { break };
+            if self.report(&piece, out) == Flow::Block {
+                self.blocked = true;
+                return Flow::Block;
+            }
+        }
+        out.upto = self.carry.place(self.scan.pos);
+        if self.scan.settled() >= GATHER {
+            let gone = self.carry.forget(self.scan.settled());
+            self.scan.forget(gone);
+        }
+        Flow::Continue
+    }
+
+    fn report(&mut self, piece: &Piece, out: &mut Released) -> Flow {
+        let range = self.carry.place(piece.start)..self.carry.place(piece.end);
+        let value = self.carry.text().get(piece.start..piece.end).unwrap_or_default();
+        let (start, before) = self.long.filter(|_| !piece.first).unwrap_or((range.start, 0));
+        let block = self.shared.action == Action::Block;
+        if piece.last || block {
+            out.findings.push(self.shared.finding(piece.rule, 0, start as usize..range.end as usize));
+        }
+        if block {
+            return Flow::Block;
+        }
+        let marker = self.shared.markers.write(piece.rule.kind, value, before);
+        let with = self.carry.fit(piece, value, marker, before);
+        self.long = (!piece.last).then_some((start, before + value.chars().count()));
+        if !range.is_empty() {
+            out.replacements.push(Replacement { range, with });
+        }
+        Flow::Continue
+    }
+}
+
+impl Watch for PiiWatch {
+    fn feed(&mut self, delta: &str, out: &mut Released) -> Flow {
+        self.carry.push(delta);
+        self.advance(false, out)
+    }
+
+    fn end(&mut self, out: &mut Released) -> Flow {
+        if let Carry::Json(json) = &mut self.carry {
+            json.finish();
+        }
+        self.advance(true, out)
+    }
+}
+
+impl Carry {
+    fn push(&mut self, delta: &str) {
+        match self {
+            Carry::Plain { text, .. } => text.push_str(delta),
+            Carry::Json(json) => json.push(delta),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Carry::Plain { text, .. } => text,
+            Carry::Json(json) => json.view(),
+        }
+    }
+
+    /// The channel offset of an offset in [`Carry::text`].
+    fn place(&self, at: usize) -> u64 {
+        match self {
+            Carry::Plain { forgotten, .. } => forgotten + at as u64,
+            Carry::Json(json) => json.source(json.forgotten() + at as u64),
+        }
+    }
+
+    /// Forgets at most the first `bytes`; how many it were.
+    fn forget(&mut self, bytes: usize) -> usize {
+        match self {
+            Carry::Plain { text, forgotten } => {
+                let bytes = text.floor_char_boundary(bytes);
+                text.drain(..bytes);
+                *forgotten += bytes as u64;
+                bytes
+            }
+            Carry::Json(json) => {
+                let before = json.forgotten();
+                json.forget(bytes);
+                (json.forgotten() - before) as usize
+            }
+        }
+    }
+
+    /// Makes a marker fit for where it goes: JSON stays JSON. Inside a string it is escaped. A bare number becomes a string; a part
+    /// of a number, of which nothing but digits may be left, becomes 0.
+    fn fit(&self, piece: &Piece, value: &str, marker: String, before: usize) -> String {
+        let Carry::Json(json) = self else { return marker };
+        if json.inside_string(json.forgotten() + piece.start as u64) {
+            return escaped(&marker);
+        }
+        if before > 0 {
+            return String::new();
+        }
+        let text = self.text().as_bytes();
+        let left = piece.start.checked_sub(1).and_then(|i| text.get(i));
+        let alone = matches!(left, None | Some(b':' | b',' | b'[' | b' ' | b'\n' | b'\r' | b'\t'));
+        let right = text.get(piece.end);
+        let ends = matches!(right, None | Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+        if (!alone || !ends) && value.bytes().all(|b| b.is_ascii_digit()) {
+            return "0".to_owned();
+        }
+        format!("\"{}\"", escaped(&marker))
+    }
+}
+
+/// A marker as it stands inside a JSON string.
+fn escaped(marker: &str) -> String {
+    let mut out = String::with_capacity(marker.len());
+    for c in marker.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            DELIMITER | '\0'..='\u{1f}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            _ => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,145 @@
+//! From an arrived request to an admitted one: read, view, route, judge, record. Nothing leaves the host before this is through.
+
+use super::exchange::{Admitted, Draft, Exchange, Phase};
+use super::intake::{self, Halt};
+use super::replay::Handle;
+use super::{record, settle};
+use crate::audit::journal::{Journal, Ticket, Unavailable};
+use crate::metrics::METRICS;
+use crate::openai::request::{Channel, Endpoint, Prompt};
+use crate::policy::chain::{Facts as ChainFacts, Ruling};
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use pingora_proxy::Session;
+use std::time::Instant;
+
+/// Reads and judges one request. On success the exchange is [`Phase::Admitted`] and its `received` record is durable.
+///
+/// # Errors
+/// [`Halt::Refused`]: the refusal's own record is durable. [`Halt::Gone`]: the caller left; that is recorded too.
+pub async fn admit(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchange, journal: &Journal) -> Result<(), Halt> {
+    exchange.facts.endpoint = Some(endpoint);
+    exchange.facts.verdict = "allow";
+    let mut ticket = journal.admit().await.map_err(|why| audit_unavailable(&why))?;
+    exchange.facts.event_id = ticket.id().to_string();
+    match judge(endpoint, session, exchange).await {
+        Ok(judged) => {
+            let received = record::received(exchange, judged.plan.current().map(|(target, _)| &*target.id));
+            ticket.received(received).await.map_err(|why| audit_unavailable(&why))?;
+            exchange.facts.overhead = Some(judged.since.elapsed());
+            let replay = Handle::install(session);
+            let Judged { plan, draft, watching, .. } = judged;
+            exchange.phase =
+                Phase::Admitted(Box::new(Admitted { ticket, plan, draft, replay, watching, stale_retry: false }));
+            Ok(())
+        }
+        Err(halt) => refuse(halt, ticket, exchange).await,
+    }
+}
+
+struct Judged {
+    plan: crate::upstream::Plan,
+    draft: Draft,
+    watching: Vec<std::sync::Arc<dyn crate::policy::Policy>>,
+    since: Instant,
+}
+
+async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchange) -> Result<Judged, Halt> {
+    let gateway = exchange.gateway.clone();
+    if !gateway.enabled {
+        return Err(Refusal::unavailable("not_ready", "this gateway is switched off (pack.enabled is false)").into());
+    }
+    let body = intake::read(session, &gateway.limits).await?;
+    let since = Instant::now();
+    exchange.facts.request_bytes = body.len() as u64;
+    let prompt = Prompt::read(endpoint, &body)?;
+    describe(&prompt, exchange);
+
+    let ruling = {
+        let head = session.req_header();
+        let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+        let model = exchange.facts.model.as_str();
+        gateway.chain.inspect(&prompt, &ChainFacts { path: head.uri.path(), header: &header, model })
+    };
+    note(&ruling, exchange);
+    if let Some(refusal) = ruling.refusal {
+        return Err(refusal.into());
+    }
+
+    let plan = gateway.route(&exchange.facts.model);
+    if plan.current().is_none() {
+        let message = "no target can serve: each one lacks its key or is switched off; see /health";
+        return Err(Refusal::unavailable("not_ready", message).into());
+    }
+    let draft = Draft {
+        redactions: ruling.splices,
+        usage: prompt.with_usage(),
+        models: plan.models().map(|model| prompt.with_model(model)).collect(),
+        body: body.clone(),
+    };
+    Ok(Judged { plan, draft, watching: ruling.watching, since })
+}
+
+/// A refused exchange has one record, durable before the refusal leaves.
+async fn refuse(halt: Halt, ticket: Ticket, exchange: &mut Exchange) -> Result<(), Halt> {
+    if let Halt::Refused(refusal) = &halt {
+        exchange.facts.refused = Some(refusal.clone());
+    }
+    exchange.phase = Phase::Settled;
+    let completed = record::refused(exchange, matches!(halt, Halt::Gone(_)));
+    settle::count(exchange, None);
+    ticket.refuse(completed).await.map_err(|why| audit_unavailable(&why))?;
+    Err(halt)
+}
+
+fn describe(prompt: &Prompt<'_>, exchange: &mut Exchange) {
+    let facts = &mut exchange.facts;
+    facts.model = prompt.model.as_ref().map(|(model, _)| model.to_string()).unwrap_or_default();
+    facts.stream = prompt.stream;
+    facts.wants_usage = prompt.include_usage;
+    facts.tools = prompt.tools.iter().map(|t| t.to_string()).collect();
+    facts.unscanned.clone_from(&prompt.unscanned);
+    if exchange.gateway.chain.is_empty() {
+        return;
+    }
+    for channel in [Channel::Content, Channel::Reasoning, Channel::Arguments, Channel::Definition, Channel::Other] {
+        if prompt.texts.iter().any(|t| t.channel == channel) {
+            facts.scanned.push(channel_name(channel));
+        }
+    }
+    for what in &prompt.unscanned {
+        METRICS.unscanned.with_label_values(&[what]).inc();
+    }
+}
+
+/// The word records use.
+fn channel_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Content => "content",
+        Channel::Reasoning => "reasoning",
+        Channel::Arguments => "arguments",
+        Channel::Definition => "definition",
+        Channel::Other => "other",
+    }
+}
+
+fn note(ruling: &Ruling, exchange: &mut Exchange) {
+    let facts = &mut exchange.facts;
+    facts.verdict = ruling.verdict.as_str();
+    facts.redactions = ruling.redactions();
+    facts.degraded = ruling.degraded;
+    facts.decisions.clone_from(&ruling.decisions);
+}
+
+fn audit_unavailable(why: &Unavailable) -> Halt {
+    METRICS.audit_refused.inc();
+    log::error!("{why}");
+    let message = "the request cannot be recorded in the audit log, and nothing unrecorded is forwarded";
+    Refusal::unavailable("audit_unavailable", message).into()
+}
+
+/// Bytes of a draft; kept here so that the one place that edits bodies is beside the one that admits them.
+pub fn body_for(admitted: &Admitted) -> Bytes {
+    let with_usage = admitted.plan.current().is_some_and(|(target, _)| target.include_usage);
+    admitted.draft.for_step(admitted.plan.step(), with_usage)
+}

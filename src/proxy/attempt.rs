@@ -1,0 +1,420 @@
+//! One attempt after another: which target is asked, what its failure means, and what the caller gets when nothing is left.
+
+use super::exchange::{Exchange, Facts, Phase, Served};
+use super::relay::{DEFAULT_MAX_RESPONSE, Relay, Stop};
+use super::replay::DEADLINE;
+use super::{admit, forward, local};
+use crate::policy::answer::Answer;
+use crate::refusal::Refusal;
+use crate::upstream::{Failure, Target};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, Session};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Node clients keep idle sockets for a minute and more; closing first is a race they lose.
+const KEEPALIVE_SECONDS: u64 = 75;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an upstream may take to end its body after the caller has the whole answer.
+const TAIL: Duration = Duration::from_secs(2);
+/// The longest header value of the caller's that is kept for the record, in bytes.
+const MAX_FACT: usize = 256;
+
+/// The error of an answer we stop ourselves; the refusal is in the exchange.
+const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
+
+/// First contact: connection settings, and who asks.
+pub fn arrive(session: &mut Session, exchange: &mut Exchange) {
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(KEEPALIVE_SECONDS));
+    }
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    session.set_pipelining_enabled(true);
+    let client = session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_string());
+    exchange.facts.arrived(session.req_header(), client);
+}
+
+/// Chooses the target of the next attempt and how to reach it.
+///
+/// # Errors
+/// The target's name is not resolved: retried when another target follows.
+pub fn begin(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    back_to_admitted(exchange);
+    let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
+    let Some((target, model)) = admitted.plan.current().map(|(t, m)| (t.clone(), m.to_owned())) else {
+        return internal("no target to ask");
+    };
+    admitted.plan.begin();
+    exchange.facts.served = Some(Served { target: target.id.clone(), provider: target.provider.clone(), model });
+    let Some(address) = target.address() else {
+        return Err(fail(exchange, Failure::Dns, Error::explain(ErrorType::ConnectError, "the target's name is not resolved")));
+    };
+    admitted.replay.set_body(admit::body_for(admitted));
+    admitted.replay.deadline_in(Some(target.timeout));
+    forward::peer(&target, address)
+}
+
+/// No connection to the target.
+pub fn not_connected(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+    let failure = match error.etype() {
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert | ErrorType::HandshakeError => {
+            Failure::Tls
+        }
+        ErrorType::ConnectTimedout => Failure::Timeout,
+        _ => Failure::Connect,
+    };
+    fail(exchange, failure, error)
+}
+
+/// The head the target gets.
+///
+/// # Errors
+/// A configured header that is no header.
+pub fn request_head(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
+    let Phase::Admitted(admitted) = &exchange.phase else { return internal("no exchange to forward") };
+    let Some((target, _)) = admitted.plan.current() else { return internal("no target to ask") };
+    forward::request_head(head, target, &exchange.facts, admitted.replay.body_len())
+}
+
+/// The target's head is here: an answer, or a reason to ask the next target.
+///
+/// # Errors
+/// A failure; retried when its trigger is set and another target follows.
+pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    let status = head.status.as_u16();
+    let gateway = exchange.gateway.clone();
+    let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("an answer without a question") };
+    let Some(target) = admitted.plan.current().map(|(t, _)| t.clone()) else { return internal("an answer without a target") };
+
+    let watched = !admitted.watching.is_empty();
+    let stream = is_stream(head, exchange.facts.stream, status);
+    let failure = match Failure::of_status(status) {
+        Some(failure) => Some(failure),
+        None if head.status.is_redirection() => Some(Failure::Unreadable),
+        None if watched && head.headers.contains_key(CONTENT_ENCODING) => Some(Failure::Unreadable),
+        None => None,
+    };
+    if let Some(failure) = failure {
+        let moves = gateway.falls_back(failure) && admitted.plan.has_next();
+        if moves || failure == Failure::Unreadable {
+            return Err(fail(exchange, failure, Error::explain(ErrorType::HTTPStatus(status), "the target failed")));
+        }
+        admitted.plan.failed(failure, false);
+        note_health(&target, Some(failure));
+        if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
+            let message = format!("the provider answered {status} without a body");
+            exchange.facts.refused = Some(Refusal::new(status, "upstream_error", "upstream_error", message));
+            return Error::e_explain(STOPPED, "an error without a body");
+        }
+    } else {
+        admitted.plan.succeeded();
+        note_health(&target, None);
+    }
+    let answer = Answer::new(std::mem::take(&mut admitted.watching), gateway.chain.mode());
+    let relay = match stream {
+        true => Relay::stream(status, answer, !exchange.facts.wants_usage && target.include_usage),
+        false => Relay::whole(status, answer, gateway.limits.max_response_bytes.unwrap_or(DEFAULT_MAX_RESPONSE)),
+    };
+    admitted.replay.deadline_in(Some(target.stream_timeout));
+    // The body may change, and Pingora flushes each piece only when the length is open.
+    for name in [CONTENT_LENGTH, CONNECTION, UPGRADE] {
+        head.remove_header(&name);
+    }
+    debug_assert!(session.response_written().is_none_or(|h| h.status.is_informational()));
+    answering(exchange, relay);
+    Ok(())
+}
+
+/// The head the caller gets.
+///
+/// # Errors
+/// Never in practice: every value is our own.
+pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    forward::answer_head(head, exchange)?;
+    let Some(relay) = exchange.relay() else { return Ok(()) };
+    match relay.is_stream() {
+        true => {
+            head.insert_header("cache-control", "no-cache")?;
+            head.insert_header("x-accel-buffering", "no")?;
+        }
+        false => relay.head = Some(Box::new(head.clone())),
+    }
+    Ok(())
+}
+
+/// A piece of the answer's body; returns what may leave now.
+///
+/// # Errors
+/// The answer ends here: a policy stopped it, or the target broke it.
+pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<Option<Bytes>> {
+    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(piece) };
+    if let Some((target, _)) = admitted.plan.current() {
+        admitted.replay.deadline_in(Some(target.stream_timeout));
+    }
+    match relay.feed(piece, end) {
+        Ok(out) => {
+            if relay.is_done() {
+                admitted.replay.answered();
+                admitted.replay.deadline_in(Some(TAIL));
+            }
+            if end && relay.is_stream() && !relay.tally.whole && !relay.tally.error {
+                return stop(exchange, truncated());
+            }
+            if end && !relay.is_stream() { finish_whole(session, out, exchange) } else { Ok(out) }
+        }
+        Err(Stop::Refused(refusal)) if relay.is_stream() => stop(exchange, refusal),
+        Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
+        Err(Stop::Failed(failure)) => {
+            Err(fail_answering(session, exchange, failure, Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read")))
+        }
+    }
+}
+
+/// An attempt broke after its connection stood.
+pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    let deadline = *error.etype() == DEADLINE;
+    if *error.etype() == STOPPED || error.retry() && matches!(error.etype(), ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) {
+        return error;
+    }
+    if *error.esource() == ErrorSource::Downstream && !deadline {
+        error.set_retry(false);
+        return error;
+    }
+    if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
+        return error;
+    }
+    // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
+    let untouched = exchange.relay().is_none();
+    if let (true, true, false, Some(admitted)) = (reused, untouched, deadline, exchange.admitted())
+        && !std::mem::replace(&mut admitted.stale_retry, true)
+    {
+        error.set_retry(true);
+        return error;
+    }
+    let failure = match error.etype() {
+        _ if deadline => Failure::Timeout,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
+        _ => Failure::Broken,
+    };
+    fail_answering(session, exchange, failure, error)
+}
+
+/// Nothing is left to try: the caller gets the reason, as an answer or as the last event of its stream.
+pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    restore(session, exchange).await;
+    session.set_keepalive(None);
+    let caller_left = *error.esource() == ErrorSource::Downstream && *error.etype() != DEADLINE && *error.etype() != STOPPED;
+    let answered = exchange.admitted().is_some_and(|a| a.replay.is_answered());
+    let done = |code| FailToProxy { error_code: code, can_reuse_downstream: false };
+    if answered || caller_left && exchange.facts.refused.is_none() {
+        return done(0);
+    }
+    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
+    exchange.facts.refused = Some(refusal.clone());
+    let status = refusal.status;
+    if !started(session) {
+        if let Err(error) = local::refuse(&refusal, session, exchange).await {
+            log::debug!("the caller left before its refusal: {error}");
+        }
+        return done(status);
+    }
+    // A whole answer starts with its last byte, so only a stream can be cut short here.
+    if let Phase::Answering(_, relay) = &mut exchange.phase
+        && relay.is_stream()
+    {
+        let mut last = if refusal.code == "output_blocked" { Vec::new() } else { relay.cut().to_vec() };
+        last.extend_from_slice(&refusal.event(&exchange.facts.request_id));
+        if let Err(error) = session.write_response_body(Some(last.into()), true).await {
+            log::debug!("the caller left before the end of its stream: {error}");
+        }
+    }
+    done(status)
+}
+
+/// Puts the caller's real session back.
+pub async fn restore(session: &mut Session, exchange: &mut Exchange) {
+    if let Some(replay) = exchange.admitted().map(|a| a.replay.clone()) {
+        replay.restore(session).await;
+    }
+}
+
+/// A final head was written to the caller. An interim one (our own 100) does not count.
+fn started(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| !head.status.is_informational())
+}
+
+/// Marks the current attempt failed and says whether the next target is asked.
+fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
+    let may_move = exchange.gateway.falls_back(failure);
+    let Some(admitted) = exchange.admitted() else { return error };
+    if let Some((target, _)) = admitted.plan.current() {
+        note_health(target, Some(failure));
+        log::warn!("target {}: {}: {error}", target.id, failure.as_str());
+    }
+    admitted.stale_retry = false;
+    error.set_retry(admitted.plan.failed(failure, may_move));
+    error
+}
+
+/// As [`fail`], for an answer under way: another target only while the caller has seen nothing of this one.
+fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
+    if !started(session) {
+        return fail(exchange, failure, error);
+    }
+    if let Some(admitted) = exchange.admitted() {
+        admitted.plan.failed(failure, false);
+    }
+    error.set_retry(false);
+    error
+}
+
+fn stop(exchange: &mut Exchange, refusal: Refusal) -> Result<Option<Bytes>> {
+    exchange.facts.refused = Some(refusal);
+    Error::e_explain(STOPPED, "the answer was stopped")
+}
+
+/// A whole answer that a policy refuses: its head was not sent yet, so the caller gets a plain refusal.
+fn become_refusal(exchange: &mut Exchange, refusal: Refusal) -> Result<Option<Bytes>> {
+    let body = Bytes::from(refusal.body(&exchange.facts.request_id));
+    exchange.facts.verdict = "block";
+    exchange.facts.refused = Some(refusal.clone());
+    let mut head = local::refusal_head(&refusal, exchange)?;
+    head.insert_header(CONTENT_LENGTH, body.len())?;
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.replace_head(Box::new(head));
+    }
+    Ok(Some(body))
+}
+
+/// The last piece of a whole answer: its length is known now, and an error body is completed for every SDK.
+fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
+    let mut body = out.unwrap_or_default();
+    let status = exchange.relay().map_or(200, |r| r.status);
+    if status >= 400 {
+        if status == 400 && is_context_overflow(&body) && exchange.gateway.falls_back(Failure::ContextLength) {
+            let error = Error::explain(ErrorType::HTTPStatus(400), "the prompt is too long for this target");
+            if exchange.admitted().is_some_and(|a| a.plan.has_next()) {
+                return Err(fail_answering(session, exchange, Failure::ContextLength, error));
+            }
+        }
+        body = Refusal::complete_foreign(status, &body, &exchange.facts.request_id).map_or(body, Bytes::from);
+    }
+    let output_verdict = exchange.relay().map_or("allow", |r| r.answer.verdict());
+    let Some(mut head) = exchange.relay().and_then(|r| r.head.take()) else { return Ok(Some(body)) };
+    head.remove_header(&TRANSFER_ENCODING);
+    head.insert_header(CONTENT_LENGTH, body.len())?;
+    if output_verdict != "allow" {
+        head.insert_header("x-keeptrusts-verdict", output_verdict)?;
+    }
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.replace_head(head);
+    }
+    Ok(Some(body))
+}
+
+fn is_context_overflow(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"context_length_exceeded").is_some()
+}
+
+/// An SSE answer, by its type or, since some providers mislabel theirs, by what was asked for.
+fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
+    let media = head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default();
+    status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
+}
+
+fn truncated() -> Refusal {
+    let message = "the provider's answer broke off before its end; what was sent so far is incomplete";
+    Refusal::new(502, "upstream_error", "upstream_error", message)
+}
+
+/// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
+fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
+    let attempts = exchange.admitted().map(|a| a.plan.attempts().to_vec()).unwrap_or_default();
+    let relayed = exchange.relay().is_some();
+    let Some(last) = attempts.last() else {
+        log::error!("an exchange failed without an attempt: {error}");
+        return Refusal::new(502, "upstream_error", "upstream_error", "the request could not be forwarded");
+    };
+    if relayed && last.failure == Some(Failure::Broken) {
+        return truncated();
+    }
+    let reason = last.failure.map_or("connection_broken", Failure::as_str);
+    let tried: Vec<String> = attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
+    let timed_out = attempts.iter().all(|a| a.failure == Some(Failure::Timeout));
+    let (status, code) = if timed_out { (504, "upstream_timeout") } else { (502, "upstream_error") };
+    let message = format!("no target answered; the last reason was {reason}; tried: {}", tried.join(", "));
+    Refusal::new(status, "upstream_error", code, message)
+}
+
+fn note_health(target: &Arc<Target>, failure: Option<Failure>) {
+    let turned = match failure {
+        Some(failure) if failure.blames_target() => target.health.failed().then_some("unhealthy"),
+        Some(_) => None,
+        None => target.health.succeeded().then_some("healthy"),
+    };
+    if let Some(state) = turned {
+        log::warn!("target {} is {state}", target.id);
+    }
+}
+
+fn answering(exchange: &mut Exchange, relay: Relay) {
+    exchange.phase = match std::mem::replace(&mut exchange.phase, Phase::Settled) {
+        Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Phase::Answering(admitted, Box::new(relay)),
+        other => other,
+    };
+}
+
+/// An answer broke off unseen: its watches start again with the next target's.
+fn back_to_admitted(exchange: &mut Exchange) {
+    exchange.phase = match std::mem::replace(&mut exchange.phase, Phase::Settled) {
+        Phase::Answering(mut admitted, relay) => {
+            admitted.watching = relay.answer.into_policies();
+            Phase::Admitted(admitted)
+        }
+        other => other,
+    };
+}
+
+fn internal<T>(why: &'static str) -> Result<T> {
+    Error::e_explain(ErrorType::InternalError, why)
+}
+
+impl Facts {
+    /// Notes who asks, from the head. Values are bounded: they end up in records.
+    fn arrived(&mut self, head: &RequestHeader, client: Option<String>) {
+        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
+        let kept = |name: &str| text(name).map(|v| v.chars().take(MAX_FACT).collect::<String>());
+        self.began = Some(Instant::now());
+        self.path = head.uri.path().chars().take(MAX_FACT).collect();
+        self.client = client;
+        self.user_agent = kept(USER_AGENT.as_str());
+        self.user = kept("x-user-id");
+        self.team = kept("x-team-id");
+        self.conversation = kept("x-conversation-id");
+        self.retry = text("x-stainless-retry-count").and_then(|n| n.parse().ok());
+        let fresh = uuid::Uuid::now_v7();
+        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()));
+        self.request_id = id.map_or_else(|| fresh.to_string(), Into::into);
+        let trace = text("traceparent").and_then(trace_id);
+        self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
+        self.span_id = fresh.simple().to_string()[16..].to_owned();
+        self.verdict = "allow";
+    }
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_id(value: &str) -> Option<&str> {
+    let mut parts = value.split('-');
+    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
+    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_hexdigit()) && s.bytes().any(|b| b != b'0');
+    (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
+}

@@ -1,0 +1,174 @@
+//! One request and its answer, from the first hook to the last: Pingora's per-request context.
+
+use super::relay::Relay;
+use super::replay::Handle;
+use crate::audit::journal::Ticket;
+use crate::gateway::Gateway;
+use crate::openai::edit::{Splice, apply};
+use crate::openai::request::Endpoint;
+use crate::policy::Policy;
+use crate::policy::chain::Decision;
+use crate::refusal::Refusal;
+use crate::server::status::InFlight;
+use crate::upstream::Plan;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One request and its answer.
+pub struct Exchange {
+    /// The gateway it began with and keeps, whatever is reloaded meanwhile.
+    pub gateway: Arc<Gateway>,
+    /// Who asks for what, and what was decided: for headers, records and metrics.
+    pub facts: Facts,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Counts it as in flight until it is dropped.
+    pub in_flight: InFlight,
+}
+
+/// Where an exchange stands. It only moves down this list, except that an answer that breaks before the caller saw any of it puts
+/// it back to `Admitted`, for the next target.
+pub enum Phase {
+    /// Its head was read.
+    Arrived,
+    /// It was judged, its record is durable, a target is to be asked.
+    Admitted(Box<Admitted>),
+    /// A target answers.
+    Answering(Box<Admitted>, Box<Relay>),
+    /// Its record is sealed.
+    Settled,
+}
+
+/// All that a target needs to be asked.
+pub struct Admitted {
+    /// The reserved place in the journal.
+    pub ticket: Ticket,
+    /// The targets, in order.
+    pub plan: Plan,
+    /// The request body as the caller sent it, and its edits.
+    pub draft: Draft,
+    /// The wrapped session.
+    pub replay: Handle,
+    /// The policies that watch the answer.
+    pub watching: Vec<Arc<dyn Policy>>,
+    /// A pooled connection turned out dead and the same target is tried once more.
+    pub stale_retry: bool,
+}
+
+/// The caller's body and how it is edited for each step of the plan.
+pub struct Draft {
+    /// The decoded body, as the caller sent it.
+    pub body: Bytes,
+    /// The chain's redactions.
+    pub redactions: Vec<Splice>,
+    /// Asks for usage, for targets that take it.
+    pub usage: Option<Splice>,
+    /// For each step of the plan: its target's model.
+    pub models: Vec<Option<Splice>>,
+}
+
+/// Who asks for what, and what was decided.
+#[derive(Default)]
+pub struct Facts {
+    /// When the head was read; `None` only before.
+    pub began: Option<Instant>,
+    /// `x-request-id`: the caller's, or ours.
+    pub request_id: String,
+    /// The id of the exchange's records.
+    pub event_id: String,
+    /// The endpoint, for requests the chain reads.
+    pub endpoint: Option<Endpoint>,
+    /// Path without query.
+    pub path: String,
+    /// The model the caller asked for.
+    pub model: String,
+    /// Caller's address, without port.
+    pub client: Option<String>,
+    /// `User-Agent`
+    pub user_agent: Option<String>,
+    /// `X-User-Id`
+    pub user: Option<String>,
+    /// `X-Team-Id`
+    pub team: Option<String>,
+    /// `X-Conversation-ID`
+    pub conversation: Option<String>,
+    /// Trace id, from `traceparent` or ours.
+    pub trace_id: String,
+    /// Our span in that trace.
+    pub span_id: String,
+    /// `x-stainless-retry-count`
+    pub retry: Option<u32>,
+    /// The caller asked for a stream.
+    pub stream: bool,
+    /// The caller asked for usage in the stream.
+    pub wants_usage: bool,
+    /// Names of tools offered.
+    pub tools: Vec<String>,
+    /// Bytes of the request body.
+    pub request_bytes: u64,
+    /// Channels the chain read.
+    pub scanned: Vec<&'static str>,
+    /// Parts it could not read.
+    pub unscanned: Vec<&'static str>,
+    /// The chain's verdict on the prompt.
+    pub verdict: &'static str,
+    /// What each policy said, both phases.
+    pub decisions: Vec<Decision>,
+    /// Places of the prompt that were replaced.
+    pub redactions: usize,
+    /// A policy faulted and the exchange went on.
+    pub degraded: bool,
+    /// From the end of the body to the choice of the first target.
+    pub overhead: Option<Duration>,
+    /// The refusal the caller got, if one.
+    pub refused: Option<Refusal>,
+    /// Who answered: target id, provider, model sent, for the last target tried.
+    pub served: Option<Served>,
+    /// Bytes of the answer's body that went to the caller, filled at the end.
+    pub response_bytes: u64,
+}
+
+/// The target last tried.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Target id.
+    pub target: Arc<str>,
+    /// Its provider.
+    pub provider: Arc<str>,
+    /// The model it was asked for.
+    pub model: String,
+}
+
+impl Exchange {
+    /// An exchange that has not begun.
+    pub fn new(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
+        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight }
+    }
+
+    /// What a target needs, while there is one to ask.
+    pub fn admitted(&mut self) -> Option<&mut Admitted> {
+        match &mut self.phase {
+            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted),
+            Phase::Arrived | Phase::Settled => None,
+        }
+    }
+
+    /// The answer under way.
+    pub fn relay(&mut self) -> Option<&mut Relay> {
+        match &mut self.phase {
+            Phase::Answering(_, relay) => Some(relay),
+            _ => None,
+        }
+    }
+}
+
+impl Draft {
+    /// The body for a step of the plan.
+    pub fn for_step(&self, step: usize, with_usage: bool) -> Bytes {
+        let model = self.models.get(step).cloned().flatten();
+        let usage = if with_usage { self.usage.clone() } else { None };
+        let splices: Vec<Splice> = self.redactions.iter().cloned().chain(model).chain(usage).collect();
+        apply(&self.body, splices)
+    }
+}

@@ -1,0 +1,152 @@
+//! The way to a target and back: connection settings, request head, the key, and the headers each side may see.
+
+use super::exchange::{Exchange, Facts};
+use crate::openai::request::Endpoint;
+use crate::upstream::{Key, Target};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Uri};
+use pingora_core::protocols::tls::ALPN;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The caller's headers a provider sees. Everything else stays here: cookies, forwarding headers, SDK telemetry
+/// (`x-stainless-*`), the caller's own key and organisation, custom headers.
+const FORWARDED: &[&str] = &["accept", "user-agent", "traceparent", "tracestate", "idempotency-key", "openai-beta", "queue_threshold"];
+
+/// The provider's headers a caller does not see, beside hop-by-hop ones and `x-keeptrusts-*`: they speak of the provider's edge,
+/// or would make the caller's client act on the wrong host.
+const WITHHELD: &[&str] = &["set-cookie", "alt-svc", "strict-transport-security", "report-to", "nel", "server", "via"];
+
+const KEEP_IDLE: Duration = Duration::from_secs(90);
+
+/// How to reach `target` at an address the resolver found.
+///
+/// # Errors
+/// A TLS target without a host name: Pingora would skip certificate verification.
+pub fn peer(target: &Target, address: SocketAddr) -> Result<Box<HttpPeer>> {
+    let tls = target.url.scheme == crate::config::Scheme::Https;
+    let host = target.url.host.clone();
+    if tls && host.is_empty() {
+        return Error::e_explain(ErrorType::InternalError, "a TLS target needs a host name to verify");
+    }
+    let mut peer = HttpPeer::new(address, tls, host);
+    let mut hasher = DefaultHasher::new();
+    target.id.hash(&mut hasher);
+    // Pingora's pool key leaves ALPN and CA out; the target's id keeps the pools apart.
+    peer.group_key = hasher.finish();
+    let options = &mut peer.options;
+    options.connection_timeout = Some(target.connect_timeout);
+    options.total_connection_timeout = Some(target.connect_timeout * 2);
+    // Backstops: the phase deadlines of `replay` fire first.
+    options.read_timeout = Some(target.timeout.max(target.stream_timeout) + Duration::from_secs(5));
+    options.write_timeout = Some(target.timeout);
+    options.idle_timeout = Some(KEEP_IDLE);
+    options.alpn = if tls && target.http2 { ALPN::H2H1 } else { ALPN::H1 };
+    options.max_h2_streams = 100;
+    options.h2_ping_interval = tls.then_some(Duration::from_secs(20));
+    Ok(Box::new(peer))
+}
+
+/// Turns the caller's head into the one the target gets.
+///
+/// # Errors
+/// A configured header or key that is no valid header value.
+pub fn request_head(head: &mut RequestHeader, target: &Target, facts: &Facts, length: usize) -> Result<()> {
+    let names: Vec<HeaderName> = head.headers.keys().filter(|n| !FORWARDED.contains(&n.as_str())).cloned().collect();
+    for name in names {
+        head.remove_header(&name);
+    }
+    let path = target.url.endpoint(endpoint_path(facts.endpoint));
+    head.set_uri(path.parse::<Uri>().map_err(|e| Error::because(ErrorType::InternalError, "target path", e))?);
+    head.insert_header(HOST, target.url.authority())?;
+    head.insert_header(CONTENT_TYPE, "application/json")?;
+    head.insert_header(CONTENT_LENGTH, length)?;
+    // An answer that must be read must be readable.
+    head.insert_header(ACCEPT_ENCODING, "identity")?;
+    head.insert_header("x-request-id", facts.request_id.as_str())?;
+    head.insert_header("traceparent", format!("00-{}-{}-01", facts.trace_id, facts.span_id))?;
+    authenticate(head, target)
+}
+
+/// The target's own headers and its key. The key is marked sensitive, so that no debug output shows it.
+fn authenticate(head: &mut RequestHeader, target: &Target) -> Result<()> {
+    for (name, value) in &target.headers {
+        head.insert_header(name.clone(), value.as_str())?;
+    }
+    if let Key::Present(secret) = &target.key {
+        let mut value = HeaderValue::from_str(&format!("{}{}", target.key_prefix, secret.expose()))
+            .map_err(|_| Error::explain(ErrorType::InternalError, "the key of the target is not a header value"))?;
+        value.set_sensitive(true);
+        let name = HeaderName::try_from(target.key_header.as_str()).unwrap_or(AUTHORIZATION);
+        head.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Removes what a caller must not see from a provider's head, and adds ours.
+///
+/// # Errors
+/// Never in practice: every value is our own.
+pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    let ours = |name: &str| name.starts_with("x-keeptrusts-") || name == "x-request-id";
+    let names: Vec<HeaderName> =
+        head.headers.keys().filter(|n| ours(n.as_str()) || WITHHELD.contains(&n.as_str())).cloned().collect();
+    for name in names {
+        head.remove_header(&name);
+    }
+    let attempts = exchange.admitted().map(|a| a.plan.attempts().len());
+    stamp(head, &exchange.facts, attempts)
+}
+
+/// Our headers on every answer.
+///
+/// # Errors
+/// Never in practice: every value is our own.
+pub fn stamp(head: &mut ResponseHeader, facts: &Facts, attempts: Option<usize>) -> Result<()> {
+    head.insert_header("x-request-id", facts.request_id.as_str())?;
+    if facts.endpoint.is_none() {
+        return Ok(());
+    }
+    head.insert_header("x-keeptrusts-event-id", facts.event_id.as_str())?;
+    head.insert_header("x-keeptrusts-verdict", facts.verdict)?;
+    if facts.redactions > 0 {
+        head.insert_header("x-keeptrusts-redactions", facts.redactions)?;
+    }
+    if let Some(attempts) = attempts {
+        head.insert_header("x-keeptrusts-attempts", attempts)?;
+    }
+    if let Some(served) = &facts.served {
+        head.insert_header("x-keeptrusts-target", &*served.target)?;
+        if let Ok(model) = HeaderValue::from_str(&served.model) {
+            head.insert_header("x-keeptrusts-model", model)?;
+        }
+    }
+    Ok(())
+}
+
+fn endpoint_path(endpoint: Option<Endpoint>) -> &'static str {
+    match endpoint {
+        Some(Endpoint::Completions) => "completions",
+        Some(Endpoint::Embeddings) => "embeddings",
+        Some(Endpoint::ChatCompletions) | None => "chat/completions",
+    }
+}
+
+/// How to ask a target whether it is there: the connection and the head of a `GET` of its probe endpoint.
+///
+/// # Errors
+/// As for [`peer`] and [`request_head`].
+pub fn probe(target: &Target, address: SocketAddr) -> Result<(Box<HttpPeer>, RequestHeader)> {
+    let mut peer = peer(target, address)?;
+    peer.options.read_timeout = Some(target.probe.timeout);
+    let mut head = RequestHeader::build("GET", target.probe_path().as_bytes(), Some(4))?;
+    head.insert_header(HOST, target.url.authority())?;
+    head.insert_header("user-agent", concat!("kt/", env!("CARGO_PKG_VERSION")))?;
+    head.insert_header(ACCEPT_ENCODING, "identity")?;
+    authenticate(&mut head, target)?;
+    Ok((peer, head))
+}

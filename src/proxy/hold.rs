@@ -1,0 +1,190 @@
+//! Holds back the events of a stream until every policy has decided their text, and not a moment longer.
+//!
+//! Whole events are held, never parts: an event that turns out clean leaves as the very bytes that came, so a stream without
+//! findings is identical to the provider's, token for token. Order is kept across channels. A match that spans events puts its
+//! marker into the first and takes its text out of the others.
+
+use crate::openai::chunk::{AnswerChannel, AnswerKind, Chunk, DeltaEdit};
+use crate::openai::edit::rewrite;
+use crate::openai::sse::Event;
+use crate::policy::answer::Answer;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Bytes of held events beyond which what is undecided is decided as if the text ended. The policies bound the text they leave
+/// undecided (512 bytes); this bounds events that carry none.
+const MAX_HELD_BYTES: usize = 1 << 20;
+
+/// The events that wait, in order.
+#[derive(Default)]
+pub struct Hold {
+    queue: VecDeque<Held>,
+    bytes: usize,
+}
+
+struct Held {
+    event: Event,
+    spans: Vec<Span>,
+}
+
+/// One replaced byte range of one delta's text.
+struct Edit {
+    delta: usize,
+    range: Range<usize>,
+    with: String,
+}
+
+/// Where one delta of an event lies in its channel's text.
+struct Span {
+    channel: usize,
+    range: Range<u64>,
+}
+
+impl Hold {
+    /// Takes an event whose deltas are to be judged, and releases what is decided into `out`.
+    ///
+    /// # Errors
+    /// The refusal that ends the stream: a policy blocked or faulted.
+    pub fn take(&mut self, event: Event, chunk: &Chunk<'_>, answer: &mut Answer, out: &mut Vec<Bytes>) -> Result<(), Refusal> {
+        let holding = !self.queue.is_empty();
+        let spans = judge(chunk, answer, |id, answer| if holding { end_others(id, answer) } else { Ok(()) })?;
+        self.push(event, spans);
+        for (choice, _) in &chunk.finish {
+            end_where(answer, |id| id.choice == *choice)?;
+        }
+        self.release(answer, out);
+        if self.bytes > MAX_HELD_BYTES {
+            self.end(answer, out)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an event nobody needs to judge: it keeps its place in the order.
+    pub fn pass(&mut self, event: Event, answer: &mut Answer, out: &mut Vec<Bytes>) {
+        self.push(event, Vec::new());
+        self.release(answer, out);
+    }
+
+    /// The text of every channel is over: everything is decided and leaves.
+    ///
+    /// # Errors
+    /// As for [`Hold::take`].
+    pub fn end(&mut self, answer: &mut Answer, out: &mut Vec<Bytes>) -> Result<(), Refusal> {
+        end_where(answer, |_| true)?;
+        self.release(answer, out);
+        Ok(())
+    }
+
+    fn push(&mut self, event: Event, spans: Vec<Span>) {
+        self.bytes += event.raw.len();
+        self.queue.push_back(Held { event, spans });
+    }
+
+    fn release(&mut self, answer: &mut Answer, out: &mut Vec<Bytes>) {
+        while let Some(held) = self.queue.front() {
+            if held.spans.iter().any(|span| span.range.end > answer.at(span.channel).upto) {
+                return;
+            }
+            if let Some(held) = self.queue.pop_front() {
+                self.bytes -= held.event.raw.len();
+                out.push(held.into_bytes(answer));
+            }
+        }
+    }
+}
+
+impl Held {
+    /// The event as it leaves: itself, or with the replacements applied.
+    fn into_bytes(self, answer: &mut Answer) -> Bytes {
+        let Some(edits) = edits(&self.spans, answer) else { return self.event.raw };
+        // It was read once already: reading it again is for the rare event that changes.
+        let Some(data) = self.event.data() else { return self.event.raw };
+        match Chunk::read(&data) {
+            Ok(chunk) => self.event.with_data(&edited(&chunk, &edits)),
+            Err(_) => Bytes::new(),
+        }
+    }
+}
+
+impl Span {
+    /// The replacements that fall into this delta, in its own offsets. The marker belongs to the delta where the match begins.
+    fn edits(&self, delta: usize, answer: &mut Answer) -> Vec<Edit> {
+        let channel = answer.at(self.channel);
+        let mut edits = Vec::new();
+        while let Some(next) = channel.replacements.front() {
+            if next.range.start >= self.range.end {
+                break;
+            }
+            let local = next.range.start.max(self.range.start)..next.range.end.min(self.range.end);
+            let with = if next.range.start >= self.range.start { next.with.clone() } else { String::new() };
+            if local.start < local.end {
+                let range = (local.start - self.range.start) as usize..(local.end - self.range.start) as usize;
+                edits.push(Edit { delta, range, with });
+            }
+            if next.range.end > self.range.end {
+                break;
+            }
+            channel.replacements.pop_front();
+        }
+        edits
+    }
+}
+
+/// Feeds every delta of an object to its watches; `before` runs ahead of each.
+fn judge(
+    chunk: &Chunk<'_>,
+    answer: &mut Answer,
+    before: impl Fn(AnswerChannel, &mut Answer) -> Result<(), Refusal>,
+) -> Result<Vec<Span>, Refusal> {
+    let mut spans = Vec::with_capacity(chunk.deltas.len());
+    for delta in &chunk.deltas {
+        before(delta.channel, answer)?;
+        let channel = answer.channel(delta.channel);
+        let from = answer.at(channel).fed;
+        answer.feed(channel, &delta.text)?;
+        spans.push(Span { channel, range: from..answer.at(channel).fed });
+    }
+    Ok(spans)
+}
+
+/// Judges an answer that is whole; returns it edited, or `None` when nothing changes.
+///
+/// # Errors
+/// The refusal that takes its place: a policy blocked or faulted.
+pub fn judge_whole(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<Option<Vec<u8>>, Refusal> {
+    let spans = judge(chunk, answer, |_, _| Ok(()))?;
+    end_where(answer, |_| true)?;
+    Ok(edits(&spans, answer).map(|edits| edited(chunk, &edits)))
+}
+
+/// The replacements that fall into an object's deltas; `None` when there are none.
+fn edits(spans: &[Span], answer: &mut Answer) -> Option<Vec<Edit>> {
+    let edits: Vec<Edit> = spans.iter().enumerate().flat_map(|(delta, span)| span.edits(delta, answer)).collect();
+    (!edits.is_empty()).then_some(edits)
+}
+
+/// The object with its texts edited, and nothing else but what would repeat them.
+fn edited(chunk: &Chunk<'_>, edits: &[Edit]) -> Vec<u8> {
+    let edits: Vec<DeltaEdit<'_>> =
+        edits.iter().map(|e| DeltaEdit { delta: e.delta, range: e.range.clone(), with: &e.with }).collect();
+    rewrite(chunk.json.as_bytes(), chunk.splices(&edits))
+}
+
+/// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last
+/// word of the reasoning would hold back the whole answer. Parallel tool calls may interleave and stay open.
+fn end_others(id: AnswerChannel, answer: &mut Answer) -> Result<(), Refusal> {
+    let both_arguments = |other: AnswerKind| matches!((id.kind, other), (AnswerKind::Arguments(_), AnswerKind::Arguments(_)));
+    end_where(answer, |other| other.choice == id.choice && other.kind != id.kind && !both_arguments(other.kind))
+}
+
+fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {
+    for at in 0..answer.channels() {
+        let channel = answer.at(at);
+        if applies(channel.id) && channel.upto < channel.fed {
+            answer.end(at)?;
+        }
+    }
+    Ok(())
+}

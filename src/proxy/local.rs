@@ -1,0 +1,232 @@
+//! What the gateway answers itself: health, models, warm-up, refusals.
+
+use super::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::openai::request::Endpoint;
+use crate::refusal::Refusal;
+use crate::server::status::Status;
+use bytes::Bytes;
+use http::Method;
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use serde_json::json;
+
+/// What a request line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// An endpoint whose body the chain reads.
+    Llm(Endpoint),
+    /// Answered here.
+    Local(Page),
+    /// Nothing is here for this method; the value is for `Allow`.
+    WrongMethod(&'static str),
+    /// Nothing is here.
+    Unknown,
+}
+
+/// A page of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Page {
+    /// Alive at all.
+    Healthz,
+    /// Ready for traffic.
+    Readyz,
+    /// The state of everything.
+    Health,
+    /// The models of the targets.
+    Models,
+    /// One of them.
+    Model(String),
+    /// Cerebras SDKs ask for it when constructed, and wait.
+    TcpWarming,
+}
+
+/// Reads a request line. Paths are matched exactly: what is not listed is not forwarded.
+pub fn route(method: &Method, path: &str) -> Route {
+    let post = |endpoint| if method == Method::POST { Route::Llm(endpoint) } else { Route::WrongMethod("POST") };
+    let get = |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
+    match path {
+        "/v1/chat/completions" => post(Endpoint::ChatCompletions),
+        "/v1/completions" => post(Endpoint::Completions),
+        "/v1/embeddings" => post(Endpoint::Embeddings),
+        "/v1/models" => get(Page::Models),
+        "/v1/tcp_warming" => get(Page::TcpWarming),
+        "/health" => get(Page::Health),
+        "/healthz" => get(Page::Healthz),
+        "/readyz" => get(Page::Readyz),
+        _ => match path.strip_prefix("/v1/models/") {
+            Some(id) if !id.is_empty() => get(Page::Model(percent_decoded(id))),
+            _ => Route::Unknown,
+        },
+    }
+}
+
+/// The refusal for what is not here.
+pub fn not_found(method: &Method, path: &str) -> Refusal {
+    let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+    let message = format!(
+        "{method} {path} is not served: this gateway serves /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models, \
+         and forwards nothing it cannot inspect"
+    );
+    Refusal::new(404, "invalid_request_error", "unknown_url", message)
+}
+
+/// The refusal for a known path asked by another method.
+pub fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
+    let refusal = Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
+    Refusal { allow: Some(allow), ..refusal }
+}
+
+/// Answers a page.
+///
+/// # Errors
+/// The caller's connection broke.
+pub async fn answer(page: Page, session: &mut Session, exchange: &mut Exchange, status: &Status) -> Result<()> {
+    let gateway = exchange.gateway.clone();
+    let (code, body) = match page {
+        Page::Healthz => (200, json!({"status": "ok"})),
+        Page::TcpWarming => (200, json!({"status": "ok"})),
+        Page::Readyz => match status.not_ready(&gateway) {
+            None => (200, json!({"status": "ready"})),
+            Some(why) => (503, json!({"status": "not_ready", "reason": why})),
+        },
+        Page::Health => health(&gateway, status),
+        Page::Models => (200, json!({"object": "list", "data": models(&gateway)})),
+        Page::Model(id) => match models(&gateway).into_iter().find(|m| m["id"] == id.as_str()) {
+            Some(model) => (200, model),
+            None => return refuse(&unknown_model(&gateway, &id), session, exchange).await,
+        },
+    };
+    let head = head(code, exchange)?;
+    send(head, body.to_string().into(), session).await
+}
+
+/// Writes a refusal as an ordinary answer; keep-alive survives.
+///
+/// # Errors
+/// The caller's connection broke.
+pub async fn refuse(refusal: &Refusal, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    exchange.facts.refused = Some(refusal.clone());
+    let head = refusal_head(refusal, exchange)?;
+    send(head, refusal.body(&exchange.facts.request_id).into(), session).await
+}
+
+/// The head of a refusal.
+///
+/// # Errors
+/// Never in practice: every value is our own.
+pub fn refusal_head(refusal: &Refusal, exchange: &Exchange) -> Result<ResponseHeader> {
+    let mut head = head(refusal.status, exchange)?;
+    for (name, value) in refusal.headers() {
+        head.insert_header(name, value)?;
+    }
+    Ok(head)
+}
+
+fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(code, Some(8))?;
+    head.insert_header("content-type", "application/json")?;
+    head.insert_header("cache-control", "no-store")?;
+    super::forward::stamp(&mut head, &exchange.facts, None)?;
+    Ok(head)
+}
+
+async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> Result<()> {
+    let only_head = session.req_header().method == Method::HEAD;
+    head.insert_header("content-length", body.len())?;
+    session.write_response_header(Box::new(head), only_head).await?;
+    if !only_head {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
+    let targets: Vec<_> = gateway
+        .targets
+        .iter()
+        .map(|t| {
+            let state = match (t.has_key(), t.health.is_healthy()) {
+                (false, _) => "no_key",
+                (true, false) => "unhealthy",
+                (true, true) => "healthy",
+            };
+            json!({"id": &*t.id, "provider": &*t.provider, "model": t.model, "state": state})
+        })
+        .collect();
+    let healthy = targets.iter().filter(|t| t["state"] == "healthy").count();
+    let word = match (status.not_ready(gateway), healthy) {
+        (Some(_), _) | (_, 0) => "unhealthy",
+        (None, n) if n < targets.len() => "degraded",
+        _ => "healthy",
+    };
+    let body = json!({
+        "status": word,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": status.uptime().as_secs(),
+        "requests": {"total": status.total(), "in_flight": status.in_flight()},
+        "pack": {"name": gateway.stamp.pack.name, "version": gateway.stamp.pack.version, "enabled": gateway.enabled},
+        "targets": targets,
+    });
+    (200, body)
+}
+
+fn models(gateway: &Gateway) -> Vec<serde_json::Value> {
+    let entry = |(id, owner): (&str, &str)| json!({"id": id, "object": "model", "created": 0, "owned_by": owner});
+    gateway.models().into_iter().map(entry).collect()
+}
+
+fn unknown_model(gateway: &Gateway, id: &str) -> Refusal {
+    let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+    let known: Vec<&str> = gateway.models().into_iter().map(|(id, _)| id).take(20).collect();
+    let message = format!("the model `{id}` is not configured; configured models: {}", known.join(", "));
+    Refusal::new(404, "invalid_request_error", "model_not_found", message).at("model")
+}
+
+/// Model ids may hold `/` and `@`, which SDKs encode.
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(hex.unwrap_or(bytes[at]));
+        at += if hex.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_paths_lead_anywhere() {
+        let cases = [
+            ("POST", "/v1/chat/completions", Route::Llm(Endpoint::ChatCompletions)),
+            ("GET", "/v1/chat/completions", Route::WrongMethod("POST")),
+            ("POST", "/v1/responses", Route::Unknown),
+            ("POST", "/v1/chat/completions/", Route::Unknown),
+            ("POST", "/V1/chat/completions", Route::Unknown),
+            ("POST", "/v1/../v1/chat/completions", Route::Unknown),
+            ("POST", "//v1/chat/completions", Route::Unknown),
+            ("GET", "/v1/models", Route::Local(Page::Models)),
+            ("GET", "/v1/models/meta%2Fllama@x", Route::Local(Page::Model("meta/llama@x".into()))),
+            ("GET", "/v1/models/", Route::Unknown),
+            ("DELETE", "/v1/models/m", Route::WrongMethod("GET, HEAD")),
+            ("HEAD", "/healthz", Route::Local(Page::Healthz)),
+            ("GET", "/", Route::Unknown),
+        ];
+        for (method, path, expected) in cases {
+            assert_eq!(route(&method.parse().unwrap(), path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_stray_percent_sign_is_a_percent_sign() {
+        assert_eq!(percent_decoded("a%2"), "a%2");
+        assert_eq!(percent_decoded("%zz%41"), "%zzA");
+        assert_eq!(percent_decoded("%€"), "%€");
+    }
+}

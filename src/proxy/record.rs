@@ -1,0 +1,196 @@
+//! What the audit log says of an exchange: the one place where facts become records.
+
+use super::exchange::{Exchange, Facts};
+use super::relay::Relay;
+use crate::audit::record::{
+    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Outcome, PolicyDecision, Received,
+    Redactions, Trace, UsageNumbers, UsageSource, Word,
+};
+use crate::gateway::Gateway;
+use crate::openai::chunk::Usage;
+use crate::openai::request::Endpoint;
+use crate::policy::chain::Decision;
+use crate::upstream;
+use std::time::Instant;
+
+/// How an answer ended for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// The word.
+    pub outcome: Outcome,
+    /// The status the caller got.
+    pub status: Option<u16>,
+}
+
+/// The record that is durable before any byte leaves.
+pub fn received(exchange: &Exchange, target: Option<&str>) -> Received {
+    Received {
+        about: about(exchange),
+        target: target.map(Into::into),
+        policy: exchange.facts.decisions.iter().map(decision).collect(),
+    }
+}
+
+/// The one record of an exchange that never reached a target.
+pub fn refused(exchange: &Exchange, caller_left: bool) -> Completed {
+    let status = exchange.facts.refused.as_ref().map(|r| r.status);
+    let outcome = match status {
+        _ if caller_left => Outcome::Aborted,
+        Some(500..) => Outcome::Error,
+        _ => Outcome::Denied,
+    };
+    completed(exchange, Ending { outcome, status }, None, &[])
+}
+
+/// The last record of an exchange.
+pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, attempts: &[upstream::Attempt]) -> Completed {
+    let facts = &exchange.facts;
+    let tally = relay.map(|r| &r.tally);
+    let usage = tally.and_then(|t| t.usage);
+    let since = |at: Option<Instant>| Some(at?.duration_since(facts.began?).as_secs_f64() * 1e3);
+    Completed {
+        about: about(exchange),
+        target: facts.served.as_ref().map(|s| s.target.to_string()),
+        provider: facts.served.as_ref().map(|s| s.provider.to_string()),
+        response_model: tally.and_then(|t| t.model.clone()),
+        response_id: tally.and_then(|t| t.id.clone()),
+        response: tally.map(|t| Content { bytes: t.bytes, redactions: redactions(facts, "output"), coverage: answer_coverage(relay) }),
+        chunks: tally.filter(|t| t.chunks > 0).map(|t| t.chunks),
+        finish_reasons: tally.map(|t| t.finish_reasons.clone()).unwrap_or_default(),
+        policy: facts.decisions.iter().map(decision).collect(),
+        verdict: verdict(facts).into(),
+        reason_code: reason(facts),
+        outcome: ending.outcome,
+        http_status: ending.status,
+        attempts: attempts.iter().map(attempt).collect(),
+        fallback: attempts.first().is_some_and(|first| facts.served.as_ref().is_some_and(|s| s.target != first.target)),
+        degraded: facts.degraded,
+        usage: usage.map(numbers),
+        cost_usd: usage.and_then(|usage| cost(&exchange.gateway, facts, usage)),
+        ttft_ms: tally.and_then(|t| since(t.first_byte)),
+        duration_ms: since(Some(Instant::now())),
+        overhead_us: facts.overhead.map(|d| d.as_micros() as u64),
+        tokens_per_second: relay.and_then(tokens_per_second),
+    }
+}
+
+/// The strongest verdict of both phases.
+pub fn verdict(facts: &Facts) -> &'static str {
+    let order = ["block", "escalate", "redact", "warn"];
+    order.into_iter().find(|word| facts.verdict == *word || facts.decisions.iter().any(|d| d.verdict == *word)).unwrap_or("allow")
+}
+
+/// What the configured prices make of the tokens.
+pub fn cost(gateway: &Gateway, facts: &Facts, usage: Usage) -> Option<f64> {
+    let served = facts.served.as_ref()?;
+    let pricing = gateway.targets.iter().find(|t| t.id == served.target)?.pricing?;
+    let fresh = usage.input_tokens.saturating_sub(usage.cached_tokens);
+    let cost = fresh as f64 * pricing.input_price_per_million
+        + usage.cached_tokens as f64 * pricing.cached_input_price_per_million
+        + usage.output_tokens as f64 * pricing.output_price_per_million;
+    Some(cost / 1e6)
+}
+
+/// Output tokens over the time from the first byte to the last; streams only.
+pub fn tokens_per_second(relay: &Relay) -> Option<f64> {
+    let tally = &relay.tally;
+    let took = tally.last_byte?.duration_since(tally.first_byte?).as_secs_f64();
+    let tokens = tally.usage?.output_tokens;
+    (relay.is_stream() && took > 0.0 && tokens > 0).then(|| tokens as f64 / took)
+}
+
+fn about(exchange: &Exchange) -> About {
+    let facts = &exchange.facts;
+    About {
+        config: Some(exchange.gateway.stamp.clone()),
+        principal: None,
+        user: facts.user.clone(),
+        team: facts.team.clone(),
+        client: Client { ip: facts.client.clone(), user_agent: facts.user_agent.clone() },
+        conversation: facts.conversation.clone(),
+        operation: facts.endpoint.map(operation).map(Word::Borrowed),
+        request_model: (!facts.model.is_empty()).then(|| facts.model.clone()),
+        path: Some(facts.path.clone()),
+        stream: facts.stream,
+        tools: facts.tools.clone(),
+        parameters: Default::default(),
+        retry: facts.retry.filter(|n| *n > 0),
+        request: Some(Content {
+            bytes: facts.request_bytes,
+            redactions: redactions(facts, "input"),
+            coverage: Coverage { scanned: words(&facts.scanned), unscanned: words(&facts.unscanned) },
+        }),
+        trace: Trace {
+            trace_id: Some(facts.trace_id.clone()),
+            span_id: Some(facts.span_id.clone()),
+            request_id: Some(facts.request_id.clone()),
+        },
+    }
+}
+
+fn answer_coverage(relay: Option<&Relay>) -> Coverage {
+    let Some(relay) = relay else { return Coverage::default() };
+    let read = if relay.answer.is_watched() { vec!["content", "reasoning", "refusal", "arguments"] } else { Vec::new() };
+    Coverage { scanned: words(&read), unscanned: Vec::new() }
+}
+
+fn operation(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::ChatCompletions => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::Embeddings => "embeddings",
+    }
+}
+
+fn decision(decision: &Decision) -> PolicyDecision {
+    PolicyDecision {
+        kind: decision.kind.into(),
+        phase: decision.phase.into(),
+        verdict: decision.verdict.into(),
+        reason_code: decision.reason_code.map(Word::Borrowed),
+        rules: decision.rules.iter().cloned().map(Word::Owned).collect(),
+        score: decision.score,
+        us: (decision.verdict != "skipped").then(|| decision.took.as_micros() as u64),
+    }
+}
+
+fn redactions(facts: &Facts, phase: &str) -> Vec<Redactions> {
+    let found = facts.decisions.iter().filter(|d| d.phase == phase && d.verdict == "redact").flat_map(|d| &d.found);
+    found.map(|(what, count)| Redactions { kind: Word::Owned(what.clone()), count: u64::from(*count) }).collect()
+}
+
+fn reason(facts: &Facts) -> Option<Word> {
+    let refused = facts.refused.as_ref().map(|r| r.reason_code.unwrap_or(r.code));
+    let strong = facts.decisions.iter().find_map(|d| d.reason_code);
+    refused.or(strong).map(Word::Borrowed)
+}
+
+fn attempt(attempt: &upstream::Attempt) -> Attempt {
+    let result = match attempt.failure {
+        None => AttemptResult::Status(200),
+        Some(failure) => match failure.status() {
+            Some(status) => AttemptResult::Status(status),
+            None => AttemptResult::Error(failure.as_str().into()),
+        },
+    };
+    Attempt {
+        target: attempt.target.to_string(),
+        result,
+        ms: attempt.took.as_secs_f64() * 1e3,
+        reason: attempt.failure.map(|f| f.as_str().into()),
+    }
+}
+
+fn numbers(usage: Usage) -> UsageNumbers {
+    UsageNumbers {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cached: usage.cached_tokens,
+        reasoning: usage.reasoning_tokens,
+        source: UsageSource::Upstream,
+    }
+}
+
+fn words(list: &[&'static str]) -> Vec<Word> {
+    list.iter().map(|word| Word::Borrowed(*word)).collect()
+}

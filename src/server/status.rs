@@ -1,0 +1,82 @@
+//! Whether the gateway takes traffic, and how much of it is under way.
+
+use crate::gateway::Gateway;
+use crate::metrics::METRICS;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Shared by all listeners.
+#[derive(Debug)]
+pub struct Status {
+    began: Instant,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    total: AtomicU64,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { began: Instant::now(), draining: AtomicBool::new(false), in_flight: AtomicUsize::new(0), total: AtomicU64::new(0) }
+    }
+}
+
+/// One request under way; dropping it ends it.
+#[derive(Debug)]
+pub struct InFlight(Arc<Status>);
+
+impl Status {
+    /// Counts a request in.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        METRICS.in_flight.inc();
+        InFlight(self.clone())
+    }
+
+    /// Counts an LLM request.
+    pub fn count(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// LLM requests since the start.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Requests under way, local pages included.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Since the process started.
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Begins to turn traffic away: `/readyz` says so, requests are still served.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Status::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why traffic should go elsewhere, if it should.
+    pub fn not_ready(&self, gateway: &Gateway) -> Option<&'static str> {
+        match () {
+            () if self.is_draining() => Some("draining"),
+            () if !gateway.enabled => Some("pack.enabled is false"),
+            () if !gateway.is_ready() => Some("no target has its key"),
+            () => None,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        METRICS.in_flight.dec();
+    }
+}

@@ -1,0 +1,10 @@
+//! Where requests go: the targets of a config, whether they can serve, and in which order one exchange tries them.
+
+pub mod failure;
+pub mod health;
+pub mod plan;
+pub mod target;
+
+pub use failure::Failure;
+pub use plan::{Attempt, Plan};
+pub use target::{Key, Target};
