@@ -225,7 +225,6 @@ def a_json_schema_is_answered_with_json(sdk):
 @case
 def a_blocked_prompt_is_one_request_and_one_exception(sdk):
     client = sdk.connect()  # With its default retries.
-    before = get(f"{SIMULATOR}/sim/counts")["requests"]
     with Requests() as requests:
         error = raises(
             sdk.module.ConflictError,
@@ -236,7 +235,7 @@ def a_blocked_prompt_is_one_request_and_one_exception(sdk):
     equal(error.status_code, 409)
     contains(str(error), "potential prompt injection")
     equal(error.body["code"], "input_blocked")
-    equal(get(f"{SIMULATOR}/sim/counts")["requests"], before)
+    lacks(json.dumps(get(f"{SIMULATOR}/sim/last")), ATTACK)
 
 
 @case
