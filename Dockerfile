@@ -3,8 +3,11 @@
 # kt in a container: one binary, certificates, and a first configuration.
 #
 #   docker build -t kt .
-#   docker run -p 41002:41002 -e CEREBRAS_API_KEY -v kt-state:/var/lib/kt kt
+#   docker run --hostname kt -p 41002:41002 -e CEREBRAS_API_KEY -v kt-state:/var/lib/kt kt
 #   docker run -p 41002:41002 kt gateway run --policy-config /etc/kt/policy-config.yaml --simulate    (no key, no network)
+#
+# The audit log is named after the host: give the container a --hostname (a StatefulSet has one), or every new container begins a
+# new log beside the old ones.
 #
 # Your own configuration: -v ./policy-config.yaml:/etc/kt/policy-config.yaml:ro, reloaded by `docker kill --signal HUP`.
 # Probes are HTTP on the public port: GET /healthz for liveness, GET /readyz for readiness, which turns 503 half a second before the
