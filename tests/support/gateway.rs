@@ -1,0 +1,237 @@
+//! A `kt gateway run` process on free ports, with its own config and audit log in a temporary directory.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway about to run.
+pub struct Run {
+    config: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    scheme: &'static str,
+}
+
+/// A running gateway. Dropping it kills it.
+pub struct Gateway {
+    /// Such as `http://127.0.0.1:4711`, without `/v1`.
+    pub url: String,
+    /// Admin listener, likewise.
+    pub admin: String,
+    /// For requests that need nothing special.
+    pub client: reqwest::Client,
+    dir: TempDir,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Run {
+    /// With this config, as written.
+    pub fn config(yaml: impl Into<String>) -> Self {
+        Self { config: yaml.into(), args: Vec::new(), env: Vec::new(), scheme: "http" }
+    }
+
+    /// With this chain (as YAML, without brackets) in front of these base URLs; each target is `t0`, `t1`, ... with model `m0`,
+    /// `m1`, ... and key `key-0`, `key-1`, ...
+    pub fn chain(chain: &str, urls: &[String]) -> Self {
+        let mut targets = String::new();
+        let mut run = Self::config("");
+        for (n, url) in urls.iter().enumerate() {
+            targets += &format!(
+                "    - id: t{n}\n      provider: upstream:chat:m{n}\n      base_url: {url}\n      secret_key_ref: {{env: KT_TEST_KEY_{n}}}\n      \
+                 timeout_seconds: 2\n      stream_timeout_seconds: 2\n      health_probe: {{interval_seconds: 3600}}\n"
+            );
+            run = run.env(&format!("KT_TEST_KEY_{n}"), &format!("key-{n}"));
+        }
+        run.config = format!(
+            "pack: {{name: test, version: 1.0.0, enabled: true}}\npolicies:\n  chain: [{chain}]\nproviders:\n  targets:\n{targets}"
+        );
+        run
+    }
+
+    /// More YAML at the end of the config.
+    pub fn with(mut self, yaml: &str) -> Self {
+        self.config += yaml;
+        self
+    }
+
+    /// Another command-line argument.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Behind TLS: `https` in the URL. The certificate comes by arguments.
+    pub fn https(mut self) -> Self {
+        self.scheme = "https";
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    pub async fn start(self) -> Gateway {
+        let dir = TempDir::new().expect("a temporary directory");
+        std::fs::write(dir.path().join("policy-config.yaml"), &self.config).expect("the config");
+        self.start_in(dir).await
+    }
+
+    /// Starts it in a directory that holds its config, and perhaps an audit log.
+    pub async fn start_in(self, dir: TempDir) -> Gateway {
+        let (port, admin) = (free_port(), free_port());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kt"))
+            .args(["gateway", "run", "--policy-config", "policy-config.yaml", "--audit-dir", "audit"])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--admin-listen", &format!("127.0.0.1:{admin}")])
+            .args(&self.args)
+            .envs(self.env.iter().cloned())
+            .env_remove("STATE_DIRECTORY")
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kt starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = sink.lock().expect("the log");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let client = reqwest::Client::builder().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
+        let url = format!("{}://127.0.0.1:{port}", self.scheme);
+        let mut gateway = Gateway { url, admin: format!("http://127.0.0.1:{admin}"), client, dir, child, log };
+        gateway.wait_until_it_answers().await;
+        gateway
+    }
+}
+
+impl Gateway {
+    /// A chat request with one user message.
+    pub fn chat(&self, text: &str) -> reqwest::RequestBuilder {
+        self.post(&json!({"model": "m0", "messages": [{"role": "user", "content": text}]}))
+    }
+
+    /// The same, streamed.
+    pub fn chat_stream(&self, text: &str) -> reqwest::RequestBuilder {
+        self.post(&json!({"model": "m0", "stream": true, "messages": [{"role": "user", "content": text}]}))
+    }
+
+    /// Any body to `/v1/chat/completions`.
+    pub fn post(&self, body: &Value) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}/v1/chat/completions", self.url)).json(body)
+    }
+
+    /// A page.
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer")
+    }
+
+    /// `host:port` of the public listener, for raw sockets.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").expect("a URL").1
+    }
+
+    /// Every audit record so far, oldest first, once there are at least `n` whose type is `kind`.
+    pub async fn audit(&self, kind: &str, n: usize) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let records = self.audit_now();
+            let found: Vec<Value> = records.iter().filter(|r| r["type"] == kind).cloned().collect();
+            if found.len() >= n {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "only {} of {n} {kind} records:\n{records:#?}\n{}", found.len(), self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The `completed` record of the only exchange.
+    pub async fn completed(&self) -> Value {
+        let mut records = self.audit("llm.request.completed", 1).await;
+        assert_eq!(records.len(), 1, "{records:#?}");
+        records.remove(0)
+    }
+
+    /// Every record in the log now.
+    pub fn audit_now(&self) -> Vec<Value> {
+        let out = self.kt(&["audit", "tail", "--json", "-n", "1000000", "--audit-dir", "audit"]);
+        String::from_utf8_lossy(&out.stdout).lines().map(|l| serde_json::from_str(l).expect("a record is JSON")).collect()
+    }
+
+    /// Runs another `kt` command in the gateway's directory.
+    pub fn kt(&self, args: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_kt")).args(args).current_dir(self.dir.path()).output().expect("kt runs")
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// The directory it runs in.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end and returns its exit code and its directory.
+    pub async fn ended(mut self) -> (Option<i32>, TempDir) {
+        let began = Instant::now();
+        let code = loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                break status.code();
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a temporary directory"));
+        (code, dir)
+    }
+
+    async fn wait_until_it_answers(&mut self) {
+        let began = Instant::now();
+        while self.client.get(format!("{}/healthz", self.url)).send().await.is_err() {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                panic!("kt ended with {status}:\n{}", self.log());
+            }
+            assert!(began.elapsed() < PATIENCE, "kt does not answer:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
+}

@@ -1,0 +1,7 @@
+//! What journeys are made of: a gateway process, a scripted origin, an audit log to read back.
+
+pub mod gateway;
+pub mod origin;
+
+pub use gateway::{Gateway, Run};
+pub use origin::Origin;
