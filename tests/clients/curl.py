@@ -1,16 +1,17 @@
 """curl: what a person types, and what no SDK would send."""
 
+import gzip
 import json
 import os
 import subprocess
 import tempfile
-import time
 
 from cases import (
     ATTACK,
     DOCUMENTED,
     GATEWAY,
     SIMULATOR,
+    TLS,
     Requests,
     case,
     completed_record,
@@ -144,8 +145,6 @@ def a_body_in_pieces_or_announced_is_read():
 
 @case
 def a_compressed_body_is_read_and_judged():
-    import gzip
-
     harmless = gzip.compress(json.dumps({"model": "echo", "messages": user("Hello")}).encode())
     answer = post(harmless, "-H", "content-encoding: gzip")
     equal((answer.status, answer.json()["choices"][0]["message"]["content"]), (200, "Hello"))
@@ -241,6 +240,13 @@ def curl_that_is_interrupted_ends_the_stream_at_the_provider():
         process.terminate()
     eventually(lambda: get(f"{SIMULATOR}/sim/counts")["abandoned"] > before, within=2.0)
     contains(json.dumps(completed_record(wanted)), '"outcome": "aborted"')
+
+
+@case
+def both_versions_of_http_work_with_tls_and_without():
+    body = {"model": "echo", "messages": user("Hello"), "stream": True}
+    for base, option in ((TLS, "--http1.1"), (TLS, "--http2"), (GATEWAY, "--http1.1"), (GATEWAY, "--http2-prior-knowledge")):
+        equal(events(post(body, option, base=base))[-1], "[DONE]")
 
 
 @case

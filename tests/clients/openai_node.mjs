@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import {
-  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
+  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, TLS, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
 } from "./cases.mjs";
 
 const client = (options = {}) => new OpenAI({ baseURL: `${GATEWAY}/v1`, apiKey: "unused", ...options });
@@ -169,6 +169,13 @@ test("a client that leaves ends the stream at the provider", async () => {
   for await (const _ of stream) break; // Leaving the loop aborts the request.
   await eventually(async () => (await get(`${SIMULATOR}/sim/counts`)).abandoned > before, 2000);
   contains(await completedRecord(wanted), '"outcome":"aborted"');
+});
+
+test("TLS carries answers and streams", async () => {
+  const encrypted = client({ baseURL: `${TLS}/v1`, maxRetries: 0 }).chat.completions;
+  const request = { model: "echo", messages: user("Hello") };
+  assert.equal((await encrypted.create(request)).choices[0].message.content, "Hello");
+  assert.equal(await textOf(encrypted.create({ ...request, stream: true })), "Hello");
 });
 
 test("fifty promises share a client", async () => {
