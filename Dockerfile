@@ -10,8 +10,8 @@
 # new log beside the old ones.
 #
 # Your own configuration: -v ./policy-config.yaml:/etc/kt/policy-config.yaml:ro, reloaded by `docker kill --signal HUP`.
-# Probes are HTTP on the public port: GET /healthz for liveness, GET /readyz for readiness, which turns 503 half a second before the
-# listener closes. Requests under way get 30 seconds to end: stop with a grace period above that (docker stop --time 45,
+# Probes are HTTP on the public port: GET /healthz for liveness, GET /readyz for readiness, which turns 503 half a second before
+# the listener closes. Requests under way get 30 seconds to end: stop with a grace period above that (docker stop --time 45,
 # terminationGracePeriodSeconds: 45). The admin listener stays on the container's loopback; to let a scraper in, add
 # --admin-listen 0.0.0.0:41003 and publish that port to nobody else.
 

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import {
-  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, TLS, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
+  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, TLS,
+  completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
 } from "./cases.mjs";
 
 const client = (options = {}) => new OpenAI({ baseURL: `${GATEWAY}/v1`, apiKey: "unused", ...options });
@@ -17,7 +18,8 @@ async function textOf(stream) {
   return text;
 }
 
-const parameters = (properties) => ({ type: "object", properties, required: Object.keys(properties), additionalProperties: false });
+const parameters = (properties) =>
+  ({ type: "object", properties, required: Object.keys(properties), additionalProperties: false });
 const tool = (name, properties) => ({ type: "function", function: { name, parameters: parameters(properties) } });
 const weather = tool("get_weather", { city: { type: "string" }, days: { type: "integer" } });
 const contact = {

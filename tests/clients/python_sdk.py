@@ -406,7 +406,8 @@ def tls_carries_answers_streams_and_refusals(sdk):
             said = "Mail jane.doe@example.com " + "again " * 5_000
             answer = client.chat.completions.create(model="echo", messages=user(said), max_tokens=8)
             contains(answer.choices[0].message.content, "Mail [EMAIL_REDACTED]")
-            contains(text_of(client.chat.completions.create(model="llama3.1-8b", messages=user("Hello"), stream=True)), "simulator")
+            stream = client.chat.completions.create(model="llama3.1-8b", messages=user("Hello"), stream=True)
+            contains(text_of(stream), "simulator")
         error = raises(sdk.module.ConflictError, lambda: client.chat.completions.create(model="echo", messages=user(ATTACK)))
         contains(str(error), "potential prompt injection")
 
