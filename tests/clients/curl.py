@@ -226,6 +226,11 @@ def a_providers_error_keeps_its_status_words_and_headers():
     equal(answer.headers["retry-after"], "1")
 
 
+@case
+def an_error_page_becomes_an_error_in_json():
+    is_refusal(chat("sim-html"), 502, "upstream_error")
+
+
 # Connections
 
 
