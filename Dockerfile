@@ -10,24 +10,24 @@
 # new log beside the old ones.
 #
 # Your own configuration: -v ./policy-config.yaml:/etc/kt/policy-config.yaml:ro, reloaded by `docker kill --signal HUP`.
-# Probes are HTTP on the public port: GET /healthz for liveness, GET /readyz for readiness, which turns 503 half a second before the
-# listener closes. Requests under way get 30 seconds to end: stop with a grace period above that (docker stop --time 45,
+# Probes are HTTP on the public port: GET /healthz for liveness, GET /readyz for readiness, which turns 503 half a second before
+# the listener closes. Requests under way get 30 seconds to end: stop with a grace period above that (docker stop --time 45,
 # terminationGracePeriodSeconds: 45). The admin listener stays on the container's loopback; to let a scraper in, add
 # --admin-listen 0.0.0.0:41003 and publish that port to nobody else.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
-# The dependencies, which change rarely, are a layer of their own: built for a crate that is still empty.
+# The dependencies, which change rarely, are a layer of their own: built for a crate that is still empty, and fails if it is run.
 COPY Cargo.toml Cargo.lock ./
 COPY vendor vendor
 RUN mkdir src \
-    && echo 'fn main() {}' > src/main.rs \
+    && echo 'fn main() { panic!("kt itself was not built") }' > src/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked --bin kt \
     && rm -r src
 
-# Then kt itself. The sources are older than the empty crate's build, so their time is set: cargo goes by it.
+# Then kt itself. The files may be older than the build of the empty crate, and cargo goes by their time: so it is set.
 COPY src src
 RUN find src -type f -exec touch {} + \
     && cargo build --release --locked --bin kt \

@@ -126,7 +126,8 @@ for (const [id, status, words] of [
 }
 
 test("a request too large is refused with its limit", async () => {
-  const error = await thrown(() => generateText({ model: model("echo"), prompt: "x".repeat(2_000_000), maxOutputTokens: 5, ...once }));
+  const request = { model: model("echo"), prompt: "x".repeat(2_000_000), maxOutputTokens: 5, ...once };
+  const error = await thrown(() => generateText(request));
   assert.equal(error.statusCode, 413);
   contains(error.message, "1048576");
 });
@@ -153,8 +154,8 @@ test("a client that leaves ends the stream at the provider", async () => {
   const wanted = requestId();
   const before = (await get(`${SIMULATOR}/sim/counts`)).abandoned;
   const leave = new AbortController();
-  const request = { model: model("sim-slow-tokens-50"), prompt: "Hello", headers: { "x-request-id": wanted }, abortSignal: leave.signal };
-  for await (const part of streamText({ ...once, onError() {}, ...request }).fullStream) {
+  const request = { model: model("sim-slow-tokens-50"), prompt: "Hello", headers: { "x-request-id": wanted } };
+  for await (const part of streamText({ ...once, ...request, abortSignal: leave.signal, onError() {} }).fullStream) {
     if (part.type === "text-delta") leave.abort();
   }
   await eventually(async () => (await get(`${SIMULATOR}/sim/counts`)).abandoned > before, 2000);

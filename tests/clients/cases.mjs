@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export const GATEWAY = process.env.KT_GATEWAY;
+export const TLS = process.env.KT_TLS;
 export const DOCUMENTED = process.env.KT_DOCUMENTED;
 export const SIMULATOR = process.env.KT_SIMULATOR;
 

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 
 GATEWAY = os.environ["KT_GATEWAY"]
+TLS = os.environ["KT_TLS"]
 DOCUMENTED = os.environ["KT_DOCUMENTED"]
 SIMULATOR = os.environ["KT_SIMULATOR"]
 

@@ -1,16 +1,17 @@
 """curl: what a person types, and what no SDK would send."""
 
+import gzip
 import json
 import os
 import subprocess
 import tempfile
-import time
 
 from cases import (
     ATTACK,
     DOCUMENTED,
     GATEWAY,
     SIMULATOR,
+    TLS,
     Requests,
     case,
     completed_record,
@@ -128,8 +129,8 @@ def the_callers_key_never_reaches_the_provider():
 def numbers_and_unknown_fields_arrive_as_they_were_written():
     answer = chat("llama3.3-70b")
     contains(answer.body, '"time_info":')
-    body = b'{"model":"echo","messages":[{"role":"user","content":"x"}],"seed":12345678901234567890,"temperature":1e-5,"my_own":{"b":1,"a":2}}'
-    equal(post(body).status, 200)
+    written = b'"seed":12345678901234567890,"temperature":1e-5,"my_own":{"b":1,"a":2}'
+    equal(post(b'{"model":"echo","messages":[{"role":"user","content":"x"}],' + written + b"}").status, 200)
     sent = get(f"{SIMULATOR}/sim/last")["body"]
     equal(sent["seed"], 12345678901234567890)
     equal(list(sent["my_own"]), ["b", "a"])
@@ -144,8 +145,6 @@ def a_body_in_pieces_or_announced_is_read():
 
 @case
 def a_compressed_body_is_read_and_judged():
-    import gzip
-
     harmless = gzip.compress(json.dumps({"model": "echo", "messages": user("Hello")}).encode())
     answer = post(harmless, "-H", "content-encoding: gzip")
     equal((answer.status, answer.json()["choices"][0]["message"]["content"]), (200, "Hello"))
@@ -227,6 +226,11 @@ def a_providers_error_keeps_its_status_words_and_headers():
     equal(answer.headers["retry-after"], "1")
 
 
+@case
+def an_error_page_becomes_an_error_in_json():
+    is_refusal(chat("sim-html"), 502, "upstream_error")
+
+
 # Connections
 
 
@@ -244,9 +248,17 @@ def curl_that_is_interrupted_ends_the_stream_at_the_provider():
 
 
 @case
+def both_versions_of_http_work_with_tls_and_without():
+    body = {"model": "echo", "messages": user("Hello"), "stream": True}
+    for base, option in ((TLS, "--http1.1"), (TLS, "--http2"), (GATEWAY, "--http1.1"), (GATEWAY, "--http2-prior-knowledge")):
+        equal(events(post(body, option, base=base))[-1], "[DONE]")
+
+
+@case
 def fifty_curls_at_once_are_answered():
     body = json.dumps({"model": "echo", "messages": user("Hello")})
-    command = ["curl", "-sS", "--max-time", "20", f"{GATEWAY}/v1/chat/completions", "-H", "content-type: application/json", "-d", body]
+    options = ["-sS", "--max-time", "20", "-H", "content-type: application/json", "-d", body]
+    command = ["curl", *options, f"{GATEWAY}/v1/chat/completions"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(50)]
     for process in processes:
         answer, _ = process.communicate(timeout=30)

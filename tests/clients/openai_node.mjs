@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import {
-  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
+  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, TLS,
+  completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
 } from "./cases.mjs";
 
 const client = (options = {}) => new OpenAI({ baseURL: `${GATEWAY}/v1`, apiKey: "unused", ...options });
@@ -17,7 +18,8 @@ async function textOf(stream) {
   return text;
 }
 
-const parameters = (properties) => ({ type: "object", properties, required: Object.keys(properties), additionalProperties: false });
+const parameters = (properties) =>
+  ({ type: "object", properties, required: Object.keys(properties), additionalProperties: false });
 const tool = (name, properties) => ({ type: "function", function: { name, parameters: parameters(properties) } });
 const weather = tool("get_weather", { city: { type: "string" }, days: { type: "integer" } });
 const contact = {
@@ -169,6 +171,13 @@ test("a client that leaves ends the stream at the provider", async () => {
   for await (const _ of stream) break; // Leaving the loop aborts the request.
   await eventually(async () => (await get(`${SIMULATOR}/sim/counts`)).abandoned > before, 2000);
   contains(await completedRecord(wanted), '"outcome":"aborted"');
+});
+
+test("TLS carries answers and streams", async () => {
+  const encrypted = client({ baseURL: `${TLS}/v1`, maxRetries: 0 }).chat.completions;
+  const request = { model: "echo", messages: user("Hello") };
+  assert.equal((await encrypted.create(request)).choices[0].message.content, "Hello");
+  assert.equal(await textOf(encrypted.create({ ...request, stream: true })), "Hello");
 });
 
 test("fifty promises share a client", async () => {

@@ -13,6 +13,7 @@ from cases import (
     DOCUMENTED,
     GATEWAY,
     SIMULATOR,
+    TLS,
     Requests,
     case,
     completed_record,
@@ -396,6 +397,19 @@ def fifty_threads_share_a_client(sdk):
     with ThreadPoolExecutor(50) as pool:
         for said, answer in pool.map(one, range(50)):
             equal(answer, said)
+
+
+@case
+def tls_carries_answers_streams_and_refusals(sdk):
+    with sdk.connect(TLS) as client:
+        for _ in range(5):
+            said = "Mail jane.doe@example.com " + "again " * 5_000
+            answer = client.chat.completions.create(model="echo", messages=user(said), max_tokens=8)
+            contains(answer.choices[0].message.content, "Mail [EMAIL_REDACTED]")
+            stream = client.chat.completions.create(model="llama3.1-8b", messages=user("Hello"), stream=True)
+            contains(text_of(stream), "simulator")
+        error = raises(sdk.module.ConflictError, lambda: client.chat.completions.create(model="echo", messages=user(ATTACK)))
+        contains(str(error), "potential prompt injection")
 
 
 # The asynchronous clients
