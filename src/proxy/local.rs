@@ -1,6 +1,7 @@
 //! What the gateway answers itself: health, models, warm-up, refusals.
 
 use super::exchange::Exchange;
+use super::intake;
 use crate::gateway::Gateway;
 use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
@@ -133,6 +134,7 @@ fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
 }
 
 async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> Result<()> {
+    intake::discard(session).await;
     let only_head = session.req_header().method == Method::HEAD;
     head.insert_header("content-length", body.len())?;
     session.write_response_header(Box::new(head), only_head).await?;
