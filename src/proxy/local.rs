@@ -47,6 +47,9 @@ pub enum Page {
 pub fn route(method: &Method, path: &str) -> Route {
     let post = |endpoint| if method == Method::POST { Route::Llm(endpoint) } else { Route::WrongMethod("POST") };
     let get = |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
+    if method == Method::CONNECT {
+        return Route::WrongMethod("GET, HEAD, POST");
+    }
     match path {
         "/v1/chat/completions" => post(Endpoint::ChatCompletions),
         "/v1/completions" => post(Endpoint::Completions),
@@ -219,6 +222,7 @@ mod tests {
             ("DELETE", "/v1/models/m", Route::WrongMethod("GET, HEAD")),
             ("HEAD", "/healthz", Route::Local(Page::Healthz)),
             ("GET", "/", Route::Unknown),
+            ("CONNECT", "", Route::WrongMethod("GET, HEAD, POST")),
         ];
         for (method, path, expected) in cases {
             assert_eq!(route(&method.parse().unwrap(), path), expected, "{method} {path}");
