@@ -87,10 +87,10 @@ fn check_framing(session: &Session) -> Result<(), Refusal> {
 pub async fn read(session: &mut Session, limits: &SizeLimits) -> Result<Bytes, Halt> {
     let media = media_type(session.req_header())?;
     let body = read_raw(session, limits.max_body_bytes).await?;
-    let body = match session.req_header().headers.get(CONTENT_ENCODING) {
-        None => body,
-        Some(coding) => decode(coding.to_str().unwrap_or("?"), body, limits.max_body_bytes)?,
-    };
+    // Two headers are one list.
+    let codings = session.req_header().headers.get_all(CONTENT_ENCODING).iter();
+    let codings: Vec<&str> = codings.map(|coding| coding.to_str().unwrap_or("?")).collect();
+    let body = decode(&codings.join(","), body, limits.max_body_bytes)?;
     match media {
         Media::Json => Ok(body),
         Media::MsgPack => Ok(from_msgpack(&body, limits.max_body_bytes)?),
