@@ -10,3 +10,12 @@ mod first_steps;
 /// How the house is built: what may mention what.
 #[path = "edge/house.rs"]
 mod house;
+/// The second target gets the whole request, however the first one fails and however the request came.
+#[path = "edge/failover.rs"]
+mod failover;
+/// A provider behind TLS: its certificate is verified, its protocol negotiated.
+#[path = "edge/upstream_tls.rs"]
+mod upstream_tls;
+/// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
+#[path = "edge/framing.rs"]
+mod framing;

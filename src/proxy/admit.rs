@@ -37,6 +37,11 @@ pub async fn admit(endpoint: Endpoint, session: &mut Session, exchange: &mut Exc
     }
 }
 
+/// 503 for everything under `/v1/` while `pack.enabled` is false.
+pub fn switched_off() -> Refusal {
+    Refusal::unavailable("not_ready", "this gateway is switched off (pack.enabled is false)")
+}
+
 struct Judged {
     plan: crate::upstream::Plan,
     draft: Draft,
@@ -47,7 +52,7 @@ struct Judged {
 async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchange) -> Result<Judged, Halt> {
     let gateway = exchange.gateway.clone();
     if !gateway.enabled {
-        return Err(Refusal::unavailable("not_ready", "this gateway is switched off (pack.enabled is false)").into());
+        return Err(switched_off().into());
     }
     let body = intake::read(session, &gateway.limits).await?;
     let since = Instant::now();

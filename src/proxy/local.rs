@@ -1,6 +1,7 @@
 //! What the gateway answers itself: health, models, warm-up, refusals.
 
 use super::exchange::Exchange;
+use super::intake;
 use crate::gateway::Gateway;
 use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
@@ -46,6 +47,9 @@ pub enum Page {
 pub fn route(method: &Method, path: &str) -> Route {
     let post = |endpoint| if method == Method::POST { Route::Llm(endpoint) } else { Route::WrongMethod("POST") };
     let get = |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
+    if method == Method::CONNECT {
+        return Route::WrongMethod("GET, HEAD, POST");
+    }
     match path {
         "/v1/chat/completions" => post(Endpoint::ChatCompletions),
         "/v1/completions" => post(Endpoint::Completions),
@@ -133,6 +137,7 @@ fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
 }
 
 async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> Result<()> {
+    intake::discard(session).await;
     let only_head = session.req_header().method == Method::HEAD;
     head.insert_header("content-length", body.len())?;
     session.write_response_header(Box::new(head), only_head).await?;
@@ -217,6 +222,7 @@ mod tests {
             ("DELETE", "/v1/models/m", Route::WrongMethod("GET, HEAD")),
             ("HEAD", "/healthz", Route::Local(Page::Healthz)),
             ("GET", "/", Route::Unknown),
+            ("CONNECT", "", Route::WrongMethod("GET, HEAD, POST")),
         ];
         for (method, path, expected) in cases {
             assert_eq!(route(&method.parse().unwrap(), path), expected, "{method} {path}");

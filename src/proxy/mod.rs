@@ -133,7 +133,10 @@ impl Edge {
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool, Halt> {
         intake::check_head(session, &exchange.gateway.limits)?;
         let head = session.req_header();
+        let enabled = exchange.gateway.enabled;
         match local::route(&head.method, head.uri.path()) {
+            // Requests the chain would have read are refused by `admit`, which records them.
+            Route::Local(_) | Route::Unknown if !enabled && head.uri.path().starts_with("/v1/") => Err(admit::switched_off().into()),
             Route::Local(page) => {
                 local::answer(page, session, exchange, &self.status).await.map_err(Halt::Gone)?;
                 Ok(true)

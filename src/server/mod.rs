@@ -144,6 +144,8 @@ fn public_service(run: &Run, server: &Server, edge: Edge) -> Result<Service<ping
     if let Some(app) = service.app_logic_mut() {
         let mut http = HttpServerOptions::default();
         http.h2c = run.tls.is_none();
+        // Pingora's own refusal has no body; ours has, and no tunnel is ever opened: the path of a CONNECT leads nowhere.
+        http.allow_connect_method_proxying = true;
         // Pingora keeps idle HTTP/2 connections for ever by default.
         http.h2_idle_timeout = Some(Duration::from_secs(300));
         app.server_options = Some(http);
