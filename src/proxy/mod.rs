@@ -131,26 +131,28 @@ impl ProxyHttp for Edge {
 impl Edge {
     /// Answers what is ours and admits what is the chain's. True: answered.
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool, Halt> {
-        intake::check_head(session, &exchange.gateway.limits)?;
+        let gate = intake::check_head(session, &exchange.gateway.limits);
         let head = session.req_header();
-        let enabled = exchange.gateway.enabled;
-        match local::route(&head.method, head.uri.path()) {
-            // Requests the chain would have read are refused by `admit`, which records them.
-            Route::Local(_) | Route::Unknown if !enabled && head.uri.path().starts_with("/v1/") => Err(admit::switched_off().into()),
+        match local::route(&head.method, head.uri.path(), exchange.gateway.enabled) {
+            // What is refused from here on is recorded.
+            Route::Llm(endpoint) => {
+                self.status.count();
+                let gate = gate.and_then(|()| self.has_room());
+                admit::admit(endpoint, gate, session, exchange, &self.journal).await?;
+                Ok(false)
+            }
             Route::Local(page) => {
+                gate?;
                 local::answer(page, session, exchange, &self.status).await.map_err(Halt::Gone)?;
                 Ok(true)
             }
-            Route::Llm(endpoint) => {
-                self.status.count();
-                if self.status.in_flight() > self.max_concurrency {
-                    return Err(Refusal::unavailable("overloaded", "too many requests are in flight (--max-concurrency)").into());
-                }
-                admit::admit(endpoint, session, exchange, &self.journal).await?;
-                Ok(false)
-            }
-            Route::WrongMethod(allow) => Err(local::wrong_method(&head.method, head.uri.path(), allow).into()),
-            Route::Unknown => Err(local::not_found(&head.method, head.uri.path()).into()),
+            Route::Refused(refusal) => Err(gate.err().unwrap_or(refusal).into()),
         }
+    }
+
+    fn has_room(&self) -> Result<(), Refusal> {
+        let full = self.status.in_flight() > self.max_concurrency;
+        let refusal = || Refusal::unavailable("overloaded", "too many requests are in flight (--max-concurrency)");
+        if full { Err(refusal()) } else { Ok(()) }
     }
 }
