@@ -7,3 +7,15 @@ mod support;
 /// What a first user does: both commands of the README, the seed snippet, local pages.
 #[path = "edge/first_steps.rs"]
 mod first_steps;
+
+/// An answer in which nothing is found leaves as the very bytes that came, and at once.
+#[path = "edge/fidelity.rs"]
+mod fidelity;
+
+/// An upstream that breaks is never made to look whole.
+#[path = "edge/faults.rs"]
+mod faults;
+
+/// Callers that go away, early or right after the end.
+#[path = "edge/leaving.rs"]
+mod leaving;

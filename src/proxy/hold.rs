@@ -181,8 +181,7 @@ fn end_others(id: AnswerChannel, answer: &mut Answer) -> Result<(), Refusal> {
 
 fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {
     for at in 0..answer.channels() {
-        let channel = answer.at(at);
-        if applies(channel.id) && channel.upto < channel.fed {
+        if applies(answer.at(at).id) && answer.is_open(at) {
             answer.end(at)?;
         }
     }
