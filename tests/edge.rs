@@ -19,3 +19,7 @@ mod faults;
 /// Callers that go away, early or right after the end.
 #[path = "edge/leaving.rs"]
 mod leaving;
+
+/// How the house is built: what may mention what.
+#[path = "edge/house.rs"]
+mod house;

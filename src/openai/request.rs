@@ -4,6 +4,7 @@ mod message;
 mod scan;
 mod structural;
 
+pub(super) use structural::{is_base64, is_data_url};
 pub use structural::{Place, STRUCTURAL, is_name};
 
 use super::edit::Splice;

@@ -33,13 +33,13 @@ pub fn decode(content_encoding: &str, body: Bytes, cap: u64) -> Result<Bytes, Re
 pub fn from_msgpack(body: &[u8], cap: u64) -> Result<Bytes, Refusal> {
     let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(body));
     reader.set_max_depth(MAX_MSGPACK_DEPTH);
-    let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap };
+    let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap, full: false };
     let mut writer = serde_json::Serializer::new(&mut out);
     let outcome = serde_transcode::transcode(&mut reader, &mut writer);
     match outcome {
         Ok(()) if reader.position() == body.len() as u64 => Ok(Bytes::from(out.out)),
         Ok(()) => Err(Refusal::invalid("invalid_msgpack", "the body holds more than one msgpack value")),
-        Err(error) if error.is_io() => Err(too_large(cap)),
+        Err(_) if out.full => Err(too_large(cap)),
         Err(error) => Err(Refusal::invalid("invalid_msgpack", format!("the body is not msgpack that reads as JSON: {error}"))),
     }
 }
@@ -109,11 +109,13 @@ pub fn too_large(cap: u64) -> Refusal {
 struct Capped {
     out: Vec<u8>,
     cap: u64,
+    full: bool,
 }
 
 impl std::io::Write for Capped {
     fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
         if (self.out.len() + piece.len()) as u64 > self.cap {
+            self.full = true;
             return Err(std::io::Error::other("over the cap"));
         }
         self.out.extend_from_slice(piece);

@@ -46,13 +46,18 @@ pub fn is_name(value: &str) -> bool {
 pub(super) fn is_media(value: &str) -> bool {
     /// Shorter than any real picture or sound, longer than a remark.
     const SHORTEST: usize = 64;
-    let Some(url) = value.strip_prefix("data:") else { return value.len() >= SHORTEST && is_base64(value) };
-    let Some((kind, payload)) = url.split_once(',') else { return false };
+    if value.starts_with("data:") { is_data_url(value) } else { value.len() >= SHORTEST && is_base64(value) }
+}
+
+/// A `data:` URL of a medium, with nothing but base64 in it.
+pub(in crate::openai) fn is_data_url(value: &str) -> bool {
+    let Some((kind, payload)) = value.strip_prefix("data:").and_then(|url| url.split_once(',')) else { return false };
     let medium = ["image/", "audio/", "video/", "application/"].iter().any(|medium| kind.starts_with(medium));
     medium && kind.len() <= 128 && kind.ends_with(";base64") && is_base64(payload)
 }
 
-fn is_base64(value: &str) -> bool {
+/// Nothing but the characters of base64, in either alphabet.
+pub(in crate::openai) fn is_base64(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\n' | b'\r');
     // A fold, for speed: these strings are megabytes.
     value.bytes().fold(true, |all, byte| all & allowed(byte))
