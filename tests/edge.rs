@@ -23,3 +23,15 @@ mod leaving;
 /// How the house is built: what may mention what.
 #[path = "edge/house.rs"]
 mod house;
+
+/// Personal data in answers, wherever a stream is cut; usage.
+#[path = "edge/answers.rs"]
+mod answers;
+
+/// What the audit log holds of each exchange, and what nothing holds.
+#[path = "edge/records.rs"]
+mod records;
+
+/// Start, reload, drain.
+#[path = "edge/life.rs"]
+mod life;

@@ -156,6 +156,10 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 /// The answer ends here: a policy stopped it, or the target broke it.
 pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<Option<Bytes>> {
     let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(piece) };
+    if admitted.replay.is_stopping() {
+        // It came with the piece that ended the answer.
+        return Ok(None);
+    }
     if let Some((target, _)) = admitted.plan.current() {
         admitted.replay.deadline_in(Some(target.stream_timeout));
     }
@@ -175,13 +179,18 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
             Ok(out)
         }
         Ok(out) if relay.tally.error.is_some() => on_error_event(session, out, exchange),
+        Ok(_) if end && relay.tally.chunks == 0 && !started(session) => {
+            Err(fail(exchange, Failure::Broken, Error::explain(FAILED, "the stream is empty")))
+        }
         Ok(out) if end && !relay.tally.whole => {
             admitted.plan.failed(Failure::Broken, false);
             Ok(Some(stop(exchange, out, truncated(), true)))
         }
         Ok(out) => Ok(out),
         Err(Stop::Refused(refusal)) => Ok(Some(stop(exchange, None, refusal, false))),
-        Err(Stop::Failed(failure)) if !started(session) => Err(fail(exchange, failure, unreadable())),
+        Err(Stop::Failed(failure)) if !started(session) && (admitted.plan.has_next() || !relay.has_left()) => {
+            Err(fail(exchange, failure, unreadable()))
+        }
         Err(Stop::Failed(failure)) => {
             admitted.plan.failed(failure, false);
             let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
@@ -223,21 +232,25 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
 /// Nothing is left to try: the caller gets the reason, as an answer or as the last event of its stream.
 pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     restore(session, exchange).await;
-    session.set_keepalive(None);
     let caller_left = *error.esource() == ErrorSource::Downstream && *error.etype() != DEADLINE && *error.etype() != STOPPED;
-    let done = |code| FailToProxy { error_code: code, can_reuse_downstream: false };
+    let done = |code, reuse| FailToProxy { error_code: code, can_reuse_downstream: reuse };
     let has_its_end = *error.etype() == STOPPED && started(session);
-    if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
-        return done(0);
+    if has_its_end || is_answered(exchange) {
+        // The head promised to keep the connection: closing it now would break the caller's next request.
+        return done(0, true);
+    }
+    if caller_left && exchange.facts.refused.is_none() {
+        return done(0, false);
     }
     let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
     exchange.facts.refused = Some(refusal.clone());
     let status = refusal.status;
     if !started(session) {
+        session.set_keepalive(None);
         if let Err(error) = local::refuse(&refusal, session, exchange).await {
             log::debug!("the caller left before its refusal: {error}");
         }
-        return done(status);
+        return done(status, false);
     }
     // A whole answer starts with its last byte, so only a stream can be cut short here.
     if let Phase::Answering(_, relay) = &mut exchange.phase
@@ -247,11 +260,12 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
         let refusal = refused.unwrap_or(refusal);
         let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
         exchange.facts.refused = Some(refusal);
-        if let Err(error) = session.write_response_body(Some(last.into()), true).await {
-            log::debug!("the caller left before the end of its stream: {error}");
+        match session.write_response_body(Some(last.into()), true).await {
+            Ok(()) => return done(status, true),
+            Err(error) => log::debug!("the caller left before the end of its stream: {error}"),
         }
     }
-    done(status)
+    done(status, false)
 }
 
 /// Puts the caller's real session back.

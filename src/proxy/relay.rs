@@ -129,6 +129,11 @@ impl Relay {
         (out, refused)
     }
 
+    /// Whether something was decided when the answer stopped.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
     /// Whether the caller has all of a stream: `[DONE]` has left.
     pub fn is_done(&self) -> bool {
         matches!(self.form, Form::Stream { done: true, .. })

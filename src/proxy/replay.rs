@@ -116,6 +116,11 @@ impl Handle {
         self.0.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Whether [`Handle::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+
     /// Whether [`Handle::answered`] was called.
     pub fn is_answered(&self) -> bool {
         self.0.answered.load(Ordering::Relaxed)
