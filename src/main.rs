@@ -7,6 +7,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     let cli = kt::cli::Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,kt=info,pingora_proxy=error")).init();
+    kt::cli::logging::start();
     std::process::exit(cli.run());
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod gateway;
+pub mod logging;
 pub mod policy;
 pub mod schema;
 pub mod simulate;

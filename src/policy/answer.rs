@@ -92,6 +92,12 @@ impl Answer {
         ended
     }
 
+    /// Whether some watch has not decided all the text of a channel, even where observation lets it leave.
+    pub fn is_open(&self, at: usize) -> bool {
+        let channel = &self.channels[at];
+        channel.upto < channel.fed || channel.watches.iter().any(|(_, _, released)| released.upto < channel.fed)
+    }
+
     /// Hands over what the policies found in the answer.
     pub fn take_decisions(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.decisions)

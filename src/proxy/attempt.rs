@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, Facts, Phase, Served};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay, Stop};
-use super::replay::DEADLINE;
+use super::replay::{DEADLINE, STOPPED};
 use super::{admit, forward, local};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
@@ -25,8 +25,8 @@ const TAIL: Duration = Duration::from_secs(2);
 /// The longest header value of the caller's that is kept for the record, in bytes.
 const MAX_FACT: usize = 256;
 
-/// The error of an answer we stop ourselves; the refusal is in the exchange.
-const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
+/// The error of an answer that failed in a way we found out, and noted, ourselves.
+const FAILED: ErrorType = ErrorType::Custom("answer_failed");
 
 /// First contact: connection settings, and who asks.
 pub fn arrive(session: &mut Session, exchange: &mut Exchange) {
@@ -95,12 +95,11 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("an answer without a question") };
     let Some(target) = admitted.plan.current().map(|(t, _)| t.clone()) else { return internal("an answer without a target") };
 
-    let watched = !admitted.watching.is_empty();
     let stream = is_stream(head, exchange.facts.stream, status);
     let failure = match Failure::of_status(status) {
         Some(failure) => Some(failure),
         None if head.status.is_redirection() => Some(Failure::Unreadable),
-        None if watched && head.headers.contains_key(CONTENT_ENCODING) => Some(Failure::Unreadable),
+        None if is_encoded(head) => Some(Failure::Unreadable),
         None => None,
     };
     if let Some(failure) = failure {
@@ -157,24 +156,45 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 /// The answer ends here: a policy stopped it, or the target broke it.
 pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<Option<Bytes>> {
     let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(piece) };
+    if admitted.replay.is_stopping() {
+        // It came with the piece that ended the answer.
+        return Ok(None);
+    }
     if let Some((target, _)) = admitted.plan.current() {
         admitted.replay.deadline_in(Some(target.stream_timeout));
     }
-    match relay.feed(piece, end) {
-        Ok(out) => {
-            if relay.is_done() {
-                admitted.replay.answered();
-                admitted.replay.deadline_in(Some(TAIL));
-            }
-            if end && relay.is_stream() && !relay.tally.whole && !relay.tally.error {
-                return stop(exchange, truncated());
-            }
-            if end && !relay.is_stream() { finish_whole(session, out, exchange) } else { Ok(out) }
+    let fed = relay.feed(piece, end);
+    if !relay.is_stream() {
+        return match fed {
+            Ok(out) if end => finish_whole(session, out, exchange),
+            Ok(out) => Ok(out),
+            Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
+            Err(Stop::Failed(failure)) => Err(fail(exchange, failure, unreadable())),
+        };
+    }
+    match fed {
+        Ok(out) if relay.is_done() => {
+            admitted.replay.answered();
+            admitted.replay.deadline_in(Some(TAIL));
+            Ok(out)
         }
-        Err(Stop::Refused(refusal)) if relay.is_stream() => stop(exchange, refusal),
-        Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
+        Ok(out) if relay.tally.error.is_some() => on_error_event(session, out, exchange),
+        Ok(_) if end && relay.tally.chunks == 0 && !started(session) => {
+            Err(fail(exchange, Failure::Broken, Error::explain(FAILED, "the stream is empty")))
+        }
+        Ok(out) if end && !relay.tally.whole => {
+            admitted.plan.failed(Failure::Broken, false);
+            Ok(Some(stop(exchange, out, truncated(), true)))
+        }
+        Ok(out) => Ok(out),
+        Err(Stop::Refused(refusal)) => Ok(Some(stop(exchange, None, refusal, false))),
+        Err(Stop::Failed(failure)) if !started(session) && (admitted.plan.has_next() || !relay.has_left()) => {
+            Err(fail(exchange, failure, unreadable()))
+        }
         Err(Stop::Failed(failure)) => {
-            Err(fail_answering(session, exchange, failure, Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read")))
+            admitted.plan.failed(failure, false);
+            let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
+            Ok(Some(stop(exchange, None, Refusal::new(502, "upstream_error", "upstream_error", message), true)))
         }
     }
 }
@@ -182,7 +202,8 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
 /// An attempt broke after its connection stood.
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
-    if *error.etype() == STOPPED || error.retry() && matches!(error.etype(), ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) {
+    let ours = [STOPPED, FAILED].contains(error.etype());
+    if ours || is_answered(exchange) {
         return error;
     }
     if *error.esource() == ErrorSource::Downstream && !deadline {
@@ -211,33 +232,40 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
 /// Nothing is left to try: the caller gets the reason, as an answer or as the last event of its stream.
 pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     restore(session, exchange).await;
-    session.set_keepalive(None);
     let caller_left = *error.esource() == ErrorSource::Downstream && *error.etype() != DEADLINE && *error.etype() != STOPPED;
-    let answered = exchange.admitted().is_some_and(|a| a.replay.is_answered());
-    let done = |code| FailToProxy { error_code: code, can_reuse_downstream: false };
-    if answered || caller_left && exchange.facts.refused.is_none() {
-        return done(0);
+    let done = |code, reuse| FailToProxy { error_code: code, can_reuse_downstream: reuse };
+    let has_its_end = *error.etype() == STOPPED && started(session);
+    if has_its_end || is_answered(exchange) {
+        // The head promised to keep the connection: closing it now would break the caller's next request.
+        return done(0, true);
+    }
+    if caller_left && exchange.facts.refused.is_none() {
+        return done(0, false);
     }
     let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
     exchange.facts.refused = Some(refusal.clone());
     let status = refusal.status;
     if !started(session) {
+        session.set_keepalive(None);
         if let Err(error) = local::refuse(&refusal, session, exchange).await {
             log::debug!("the caller left before its refusal: {error}");
         }
-        return done(status);
+        return done(status, false);
     }
     // A whole answer starts with its last byte, so only a stream can be cut short here.
     if let Phase::Answering(_, relay) = &mut exchange.phase
         && relay.is_stream()
     {
-        let mut last = if refusal.code == "output_blocked" { Vec::new() } else { relay.cut().to_vec() };
-        last.extend_from_slice(&refusal.event(&exchange.facts.request_id));
-        if let Err(error) = session.write_response_body(Some(last.into()), true).await {
-            log::debug!("the caller left before the end of its stream: {error}");
+        let (text, refused) = relay.cut(true);
+        let refusal = refused.unwrap_or(refusal);
+        let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
+        exchange.facts.refused = Some(refusal);
+        match session.write_response_body(Some(last.into()), true).await {
+            Ok(()) => return done(status, true),
+            Err(error) => log::debug!("the caller left before the end of its stream: {error}"),
         }
     }
-    done(status)
+    done(status, false)
 }
 
 /// Puts the caller's real session back.
@@ -277,15 +305,55 @@ fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, 
     error
 }
 
-fn stop(exchange: &mut Exchange, refusal: Refusal) -> Result<Option<Bytes>> {
+/// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, else the end.
+fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
+    let first = exchange.relay().filter(|relay| relay.tally.chunks == 1).and_then(|relay| relay.tally.error);
+    let failure = exchange.relay().and_then(|relay| relay.tally.error).and_then(Failure::of_status);
+    if let (Some(_), Some(failure), false) = (first, failure, started(session))
+        && exchange.gateway.falls_back(failure)
+        && exchange.admitted().is_some_and(|a| a.plan.has_next())
+    {
+        return Err(fail(exchange, failure, Error::explain(FAILED, "the target's stream began with an error")));
+    }
+    let Some(admitted) = exchange.admitted() else { return Ok(out) };
+    if let Some(failure) = failure {
+        admitted.plan.failed(failure, false);
+    }
+    admitted.replay.stop();
+    Ok(out)
+}
+
+/// Ends a stream: with `out`, what else was decided (all of the text so far when the `upstream_broke`), and the refusal's event.
+fn stop(exchange: &mut Exchange, out: Option<Bytes>, refusal: Refusal, upstream_broke: bool) -> Bytes {
+    let (text, refused) = exchange.relay().map(|relay| relay.cut(upstream_broke)).unwrap_or_default();
+    let refusal = refused.unwrap_or(refusal);
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.stop();
+    }
+    let event = refusal.event(&exchange.facts.request_id);
     exchange.facts.refused = Some(refusal);
-    Error::e_explain(STOPPED, "the answer was stopped")
+    [out.as_deref().unwrap_or_default(), &text[..], &event[..]].concat().into()
+}
+
+fn unreadable() -> Box<Error> {
+    Error::explain(FAILED, "the answer cannot be read")
+}
+
+fn is_answered(exchange: &mut Exchange) -> bool {
+    exchange.admitted().is_some_and(|a| a.replay.is_answered())
+}
+
+/// In an encoding that was not asked for, and that no policy can read.
+fn is_encoded(head: &ResponseHeader) -> bool {
+    head.headers.get(CONTENT_ENCODING).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// A whole answer that a policy refuses: its head was not sent yet, so the caller gets a plain refusal.
 fn become_refusal(exchange: &mut Exchange, refusal: Refusal) -> Result<Option<Bytes>> {
     let body = Bytes::from(refusal.body(&exchange.facts.request_id));
-    exchange.facts.verdict = "block";
+    if refusal.status == 409 {
+        exchange.facts.verdict = "block";
+    }
     exchange.facts.refused = Some(refusal.clone());
     let mut head = local::refusal_head(&refusal, exchange)?;
     head.insert_header(CONTENT_LENGTH, body.len())?;
@@ -306,7 +374,13 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
                 return Err(fail_answering(session, exchange, Failure::ContextLength, error));
             }
         }
-        body = Refusal::complete_foreign(status, &body, &exchange.facts.request_id).map_or(body, Bytes::from);
+        if let Some(hybrid) = Refusal::complete_foreign(status, &body, &exchange.facts.request_id) {
+            body = hybrid.into();
+            if let Some(head) = exchange.relay().and_then(|r| r.head.as_mut()) {
+                head.remove_header(&CONTENT_ENCODING);
+                head.insert_header(CONTENT_TYPE, "application/json")?;
+            }
+        }
     }
     let output_verdict = exchange.relay().map_or("allow", |r| r.answer.verdict());
     let Some(mut head) = exchange.relay().and_then(|r| r.head.take()) else { return Ok(Some(body)) };

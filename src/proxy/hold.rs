@@ -185,8 +185,7 @@ fn end_left(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<(), Refusal> {
 
 fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {
     for at in 0..answer.channels() {
-        let channel = answer.at(at);
-        if channel.upto < channel.fed && applies(channel.id) {
+        if applies(answer.at(at).id) && answer.is_open(at) {
             answer.end(at)?;
         }
     }

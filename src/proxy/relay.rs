@@ -5,7 +5,7 @@
 
 use super::hold::{Hold, judge_whole};
 use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
-use crate::openai::sse::{Decoder, Event};
+use crate::openai::sse::{Decoder, Event, Overflow};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
@@ -28,6 +28,8 @@ pub struct Relay {
     pub status: u16,
     /// The head as the caller is to see it, kept for answers whose length is not known yet.
     pub head: Option<Box<ResponseHeader>>,
+    /// What was decided when the answer stopped, and has not left yet.
+    left: Vec<Bytes>,
     form: Form,
 }
 
@@ -50,8 +52,8 @@ pub struct Tally {
     pub last_byte: Option<Instant>,
     /// The answer came to its proper end: `[DONE]`, a finish reason, or a whole body.
     pub whole: bool,
-    /// The provider reported an error inside the stream.
-    pub error: bool,
+    /// The provider reported an error inside the stream: its status, 500 when it names none.
+    pub error: Option<u16>,
     /// Body bytes handed to the caller.
     pub bytes: u64,
 }
@@ -80,12 +82,12 @@ impl Relay {
     pub fn stream(status: u16, answer: Answer, strip_usage: bool) -> Self {
         let decoder = Decoder::new(MAX_EVENT);
         let form = Form::Stream { decoder, hold: Hold::default(), strip_usage, done: false };
-        Self { answer, tally: Tally::default(), status, head: None, form }
+        Self { answer, tally: Tally::default(), status, head: None, left: Vec::new(), form }
     }
 
     /// An answer that is judged whole, of at most `cap` bytes.
     pub fn whole(status: u16, answer: Answer, cap: u64) -> Self {
-        Self { answer, tally: Tally::default(), status, head: None, form: Form::Whole { body: Gathered::default(), cap } }
+        Self { answer, tally: Tally::default(), status, head: None, left: Vec::new(), form: Form::Whole { body: Gathered::default(), cap } }
     }
 
     /// Whether it is a stream.
@@ -114,17 +116,22 @@ impl Relay {
         Ok(out)
     }
 
-    /// The upstream broke off: what is decided by the text so far having ended may still leave.
-    pub fn cut(&mut self) -> Bytes {
-        let mut out = Vec::new();
-        if let Form::Stream { hold, .. } = &mut self.form
-            && hold.end(&mut self.answer, &mut out).is_err()
-        {
-            out.clear();
-        }
+    /// The answer stops here. Returns what may still leave of it: all that was decided and, when the `upstream_broke`, what is
+    /// decided by the text so far having ended; and the refusal, should a policy refuse that.
+    pub fn cut(&mut self, upstream_broke: bool) -> (Bytes, Option<Refusal>) {
+        let mut out = std::mem::take(&mut self.left);
+        let refused = match &mut self.form {
+            Form::Stream { hold, .. } if upstream_broke => hold.end(&mut self.answer, &mut out).err(),
+            _ => None,
+        };
         let out = concat(out, &Bytes::new()).unwrap_or_default();
         self.tally.bytes += out.len() as u64;
-        out
+        (out, refused)
+    }
+
+    /// Whether something was decided when the answer stopped.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
     /// Whether the caller has all of a stream: `[DONE]` has left.
@@ -137,19 +144,26 @@ impl Relay {
         let piece = piece.unwrap_or_default();
         let Form::Stream { decoder, .. } = &mut self.form else { return Ok(None) };
         let events: Vec<_> = decoder.push(piece.clone()).collect();
+        match self.on_events(events, end, &mut out) {
+            Ok(()) => Ok(concat(out, &piece)),
+            Err(stop) => {
+                self.left = out;
+                Err(stop)
+            }
+        }
+    }
+
+    fn on_events(&mut self, events: Vec<Result<Event, Overflow>>, end: bool, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         for event in events {
-            self.on_event(event.map_err(|_| Stop::Failed(Failure::Unreadable))?, &mut out)?;
+            self.on_event(event.map_err(|_| Stop::Failed(Failure::Unreadable))?, out)?;
         }
-        if end {
-            self.end_stream(&mut out)?;
-        }
-        Ok(concat(out, &piece))
+        if end { self.end_stream(out) } else { Ok(()) }
     }
 
     fn on_event(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Form::Stream { hold, strip_usage, done, .. } = &mut self.form else { return Ok(()) };
-        if *done {
-            // After [DONE] nothing is said any more.
+        if *done || self.tally.error.is_some() {
+            // After [DONE] or an error nothing is said any more.
             return Ok(());
         }
         if event.is_done() {
@@ -165,7 +179,7 @@ impl Relay {
         };
         self.tally.chunks += 1;
         let first = self.tally.chunks == 1;
-        if !first && !self.answer.is_watched() && !may_hold_usage(&data) && !may_finish(&data) {
+        if !first && !self.answer.is_watched() && !may_hold_usage(&data) && !may_finish(&data) && !may_fail(&data) {
             drop(data);
             hold.pass(event, &mut self.answer, out);
             return Ok(());
@@ -184,6 +198,10 @@ impl Relay {
             return Ok(());
         }
         hold.take(event.clone(), &chunk, &mut self.answer, out)?;
+        if chunk.error {
+            self.tally.error = Some(error_status(&data));
+            hold.end(&mut self.answer, out)?;
+        }
         Ok(())
     }
 
@@ -212,6 +230,7 @@ impl Relay {
             Err(_) => return Ok(body),
         };
         self.tally.learn(&chunk);
+        self.tally.error = chunk.error.then_some(self.status);
         let edited = judge_whole(&chunk, &mut self.answer)?;
         Ok(edited.map_or(body.clone(), Bytes::from))
     }
@@ -229,7 +248,6 @@ impl Tally {
             self.id = chunk.id.as_deref().map(Into::into);
             self.model = chunk.model.as_deref().map(Into::into);
         }
-        self.error |= chunk.error;
     }
 }
 
@@ -258,6 +276,18 @@ fn may_finish(json: &[u8]) -> bool {
     let Some(at) = memchr::memmem::find(json, b"\"finish_reason\"") else { return false };
     let value = json[at + b"\"finish_reason\"".len()..].iter().find(|b| !matches!(b, b':' | b' '));
     value.is_some_and(|b| *b != b'n')
+}
+
+/// Whether an object may report an error, likewise.
+fn may_fail(json: &[u8]) -> bool {
+    memchr::memmem::find(json, b"\"error\"").is_some()
+}
+
+/// The HTTP status an error inside a stream stands for.
+fn error_status(json: &[u8]) -> u16 {
+    let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let named = ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
+    named.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)).unwrap_or(500)
 }
 
 /// The events that leave with one piece, as few buffers as can be: neighbours within `piece` are one slice of it.

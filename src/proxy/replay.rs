@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 /// The error of a phase that outlasted its deadline.
 pub const DEADLINE: ErrorType = ErrorType::Custom("phase_deadline");
 
+/// The error of an answer we end ourselves.
+pub const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
+
 /// How much of the body one turn of the proxy loop hands out, in bytes.
 const SLICE: usize = 128 * 1024;
 /// The `shutdown` code by which [`Handle::restore`] asks for the real session.
@@ -47,6 +50,8 @@ struct Shared {
     deadline: AtomicU64,
     /// The caller has everything: whether it stays or leaves is no longer of interest.
     answered: AtomicBool,
+    /// What is about to be written is the last of the answer, and the upstream is given up.
+    stopping: AtomicBool,
 }
 
 impl Handle {
@@ -59,10 +64,11 @@ impl Handle {
             parked: Mutex::default(),
             deadline: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
         }));
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
-        let wrapped = Replay { inner: Some(inner), head: None, shared: handle.0.clone() };
+        let wrapped = Replay { inner: Some(inner), head: None, ended: false, shared: handle.0.clone() };
         *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
         handle
     }
@@ -98,10 +104,21 @@ impl Handle {
         *lock(&self.0.head) = Some(head);
     }
 
-    /// The caller has the whole answer: from now on its leaving is not an error, and the upstream is read to its end so that its
-    /// connection stays warm (Python SDKs close right after `[DONE]`).
+    /// The caller has the whole answer with what is written next: the answer ends there for it, its leaving is not an error, and
+    /// the upstream is read to its end so that its connection stays warm (Python SDKs close right after `[DONE]`).
     pub fn answered(&self) {
         self.0.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// What is written next ends the answer, and then the upstream is given up by an error of type [`STOPPED`]. A filter that
+    /// returned an error instead would lose the pieces that wait to be written with its own.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Handle::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// Whether [`Handle::answered`] was called.
@@ -115,6 +132,8 @@ struct Replay {
     inner: Option<Box<ServerSession>>,
     /// A head the proxy loop wrote and the caller has not seen yet.
     head: Option<Box<ResponseHeader>>,
+    /// The caller was sent the end of its answer.
+    ended: bool,
     shared: Arc<Shared>,
 }
 
@@ -146,10 +165,20 @@ impl Replay {
         }
     }
 
-    /// Waits for the caller to leave; once it has its answer, for nothing.
+    /// Waits for the caller to leave; once it has its answer, for nothing: its next request is not ours to read yet.
     async fn idle(&mut self) -> Result<Option<Bytes>> {
+        if self.ended {
+            return std::future::pending().await;
+        }
         let left = self.real_mut().read_body_or_idle(true).await;
         if self.shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
+    }
+
+    /// The time a slow caller took to read is not the upstream's.
+    fn prolong(&self, took: Duration) {
+        if self.shared.deadline.load(Ordering::Relaxed) != 0 {
+            self.shared.deadline.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
+        }
     }
 
     /// What the caller's session is to be given: heads wait for the first body byte, interim answers are dropped.
@@ -235,12 +264,24 @@ impl CustomSession for Replay {
     }
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         let end = tasks.iter().any(HttpTask::is_end);
-        let tasks = self.hold_head(tasks);
+        if self.ended {
+            return Ok(end);
+        }
+        let mut tasks = self.hold_head(tasks);
         if tasks.is_empty() {
             return Ok(false);
         }
-        match self.real_mut().response_duplex_vec(tasks).await {
-            Err(_) if self.shared.answered.load(Ordering::Relaxed) => Ok(end),
+        let (answered, stopping) = (self.shared.answered.load(Ordering::Relaxed), self.shared.stopping.load(Ordering::Relaxed));
+        if answered || stopping {
+            end_with_last_piece(&mut tasks);
+            self.ended = true;
+        }
+        let began = Instant::now();
+        let written = self.real_mut().response_duplex_vec(tasks).await;
+        self.prolong(began.elapsed());
+        match written {
+            _ if answered => Ok(end),
+            Ok(_) if stopping => Error::e_explain(STOPPED, "the answer was stopped"),
             result => result,
         }
     }
@@ -324,6 +365,16 @@ impl CustomSession for Replay {
     }
     fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Ends the answer with the last piece of its body and drops what would follow.
+fn end_with_last_piece(tasks: &mut Vec<HttpTask>) {
+    let last = tasks.iter().rposition(|task| matches!(task, HttpTask::Body(Some(data), _) if !data.is_empty()));
+    let Some(last) = last else { return };
+    tasks.truncate(last + 1);
+    if let Some(HttpTask::Body(_, end)) = tasks.last_mut() {
+        *end = true;
     }
 }
 

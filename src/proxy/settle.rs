@@ -38,7 +38,7 @@ fn ending(session: &Session, error: Option<&Error>, exchange: &Exchange, admitte
     let outcome = match relay {
         _ if exchange.facts.refused.as_ref().is_some_and(|r| r.status < 500) => Outcome::Denied,
         _ if exchange.facts.refused.is_some() => Outcome::Error,
-        Some(relay) if relay.tally.error || relay.status >= 400 => Outcome::Error,
+        Some(relay) if relay.tally.error.is_some() || relay.status >= 400 => Outcome::Error,
         Some(relay) if relay.tally.whole && (error.is_none() || admitted.replay.is_answered()) => Outcome::Success,
         _ if caller_left => Outcome::Aborted,
         _ => Outcome::Error,
