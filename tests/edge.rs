@@ -16,3 +16,6 @@ mod upstream_tls;
 /// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
 #[path = "edge/framing.rs"]
 mod framing;
+/// How the house is built: what may mention what.
+#[path = "edge/house.rs"]
+mod house;

@@ -1,19 +1,31 @@
 //! Reads one answer object, a stream chunk or a whole answer: its text channels, its usage, its end.
 //!
-//! Answers are read tolerantly: any order, unknown members, nulls, a key or a choice twice (then both texts are seen). Not
-//! channels, and so passed unread: `logprobs` and `tokens`, which repeat the text and are nulled where it changes, names of
-//! functions, arguments that are objects instead of strings, and the members this file does not name.
+//! Answers are read tolerantly: any order, unknown members, nulls, a key or a choice twice (then both texts are seen).
+//!
+//! Every string inside a choice's `delta`, `message` or `text` belongs to a channel, in whatever shape it comes, and so do keys
+//! that are more than a name. Not channels, and so passed unread:
+//!
+//! - words of the grammar, listed in [`STRUCTURAL`], and data no policy could read, listed in [`OPAQUE`];
+//! - what repeats the text, the [`Echo`]es, which are nulled where it changes;
+//! - numbers;
+//! - what stands beside the text: the other members of a choice and those of the answer. The provider writes them, not the
+//!   model. That holds for the message of an `error` inside a stream, too: it is relayed as it came.
 
-mod envelope;
+mod grammar;
+mod message;
+mod path;
 mod scan;
 
-pub use envelope::Envelope;
+pub use grammar::{OPAQUE, STRUCTURAL};
 
 use super::edit::Splice;
 use super::json::{JsonError, Offsets, encode};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
+
+/// Pieces of text one object may have. No answer comes near it; each may be a channel of its own, with its own watches.
+pub const MAX_DELTAS: usize = 1 << 14;
 
 /// One text channel of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +51,18 @@ pub enum AnswerKind {
     Arguments(u32),
     /// `function_call.arguments`
     FunctionArguments,
+    /// `tool_calls[index].custom.input`
+    Input(u32),
+    /// Any other string. The number stands for its path from `delta` or `message` (a hash of member names and indices), so that
+    /// chunk after chunk a text keeps its channel.
+    Other(u32),
+}
+
+impl AnswerKind {
+    /// Part of a tool call: calls may run side by side, each with its own text.
+    pub fn is_call(self) -> bool {
+        matches!(self, AnswerKind::Arguments(_) | AnswerKind::Input(_))
+    }
 }
 
 /// A piece of one channel's text in one object.
@@ -77,18 +101,6 @@ pub enum Choices {
     Some,
 }
 
-/// The shape in which the choices carry text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Shape {
-    /// `choices[].delta`: a chunk of a chat answer.
-    #[default]
-    Delta,
-    /// `choices[].message`: a whole chat answer.
-    Message,
-    /// `choices[].text`: a completion, whole or a chunk.
-    Text,
-}
-
 /// A part of a choice that repeats its text in a form that cannot be edited: `logprobs`, `reasoning_logprobs`, `tokens`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Echo {
@@ -118,6 +130,9 @@ pub enum ChunkError {
     /// JSON, but not an object.
     #[error("the answer is not a JSON object")]
     NotAnObject,
+    /// More than [`MAX_DELTAS`] pieces of text.
+    #[error("the answer holds more strings than the gateway reads")]
+    TooManyDeltas,
 }
 
 /// A view of one answer object.
@@ -131,8 +146,6 @@ pub struct Chunk<'a> {
     pub usage: Option<Usage>,
     /// Whether there are choices.
     pub choices: Choices,
-    /// How the choices carry text.
-    pub shape: Shape,
     /// The choices that end here: index and `finish_reason`.
     pub finish: Vec<(u32, Cow<'a, str>)>,
     /// `id`
@@ -141,20 +154,15 @@ pub struct Chunk<'a> {
     pub model: Option<Cow<'a, str>>,
     /// There is an `error` that is not null.
     pub error: bool,
-    /// Byte ranges of the values of [`ENVELOPE`], in that order.
-    pub envelope: [Option<Range<usize>>; ENVELOPE.len()],
     /// What repeats the text of a choice.
     pub echoes: Vec<Echo>,
 }
-
-/// The members that every chunk of one answer repeats.
-pub const ENVELOPE: [&str; 5] = ["id", "object", "created", "model", "system_fingerprint"];
 
 impl<'a> Chunk<'a> {
     /// Reads one object in one pass.
     ///
     /// # Errors
-    /// When `json` is not JSON or not an object, `[DONE]` included.
+    /// When `json` is not JSON, or not an object (`[DONE]`, say), or holds more than [`MAX_DELTAS`] strings.
     pub fn read(json: &'a [u8]) -> Result<Self, ChunkError> {
         scan::scan(json)
     }
@@ -185,11 +193,6 @@ impl<'a> Chunk<'a> {
             }
         }
         splices
-    }
-
-    /// What a chunk made by the gateway needs to belong to the same answer.
-    pub fn envelope(&self) -> Envelope {
-        Envelope::of(self)
     }
 }
 

@@ -40,7 +40,11 @@ enum State {
     /// Behind a backslash; behind a high surrogate when there is one.
     Escape(Option<u16>),
     /// Behind `\u` and some hexadecimal digits.
-    Hex { digits: u8, value: u16, high: Option<u16> },
+    Hex {
+        digits: u8,
+        value: u16,
+        high: Option<u16>,
+    },
     /// Behind an escaped high surrogate, which waits for its other half.
     High(u16),
 }

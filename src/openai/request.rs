@@ -5,6 +5,7 @@ mod scan;
 mod structural;
 
 pub use structural::{Place, STRUCTURAL, is_name};
+pub(super) use structural::{is_base64, is_data_url};
 
 use super::edit::Splice;
 use super::json::{Offsets, encode};

@@ -8,7 +8,7 @@ use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -87,7 +87,8 @@ pub fn request_head(head: &mut RequestHeader, exchange: &mut Exchange) -> Result
 /// # Errors
 /// A failure; retried when its trigger is set and another target follows.
 pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    if head.status.is_informational() {
+    // Nobody asked for another protocol: a 101 is no interim answer but an odd final one.
+    if head.status.is_informational() && head.status.as_u16() != 101 {
         return Ok(());
     }
     let status = head.status.as_u16();
@@ -99,7 +100,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     let stream = is_stream(head, exchange.facts.stream, status);
     let failure = match Failure::of_status(status) {
         Some(failure) => Some(failure),
-        None if head.status.is_redirection() => Some(Failure::Unreadable),
+        None if head.status.is_redirection() || status == 101 => Some(Failure::Unreadable),
         None if watched && head.headers.contains_key(CONTENT_ENCODING) => Some(Failure::Unreadable),
         None => None,
     };
@@ -112,7 +113,9 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         note_health(&target, Some(failure));
         if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
             let message = format!("the provider answered {status} without a body");
-            exchange.facts.refused = Some(Refusal::new(status, "upstream_error", "upstream_error", message));
+            let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+            let refusal = Refusal::new(status, "upstream_error", "upstream_error", message);
+            exchange.facts.refused = Some(Refusal { retry_after, ..refusal });
             return Error::e_explain(STOPPED, "an error without a body");
         }
     } else {
@@ -306,12 +309,18 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
                 return Err(fail_answering(session, exchange, Failure::ContextLength, error));
             }
         }
+        if let Some((target, _)) = exchange.admitted().and_then(|a| a.plan.current()) {
+            body = forward::without_key(body, target);
+        }
         body = Refusal::complete_foreign(status, &body, &exchange.facts.request_id).map_or(body, Bytes::from);
     }
     let output_verdict = exchange.relay().map_or("allow", |r| r.answer.verdict());
     let Some(mut head) = exchange.relay().and_then(|r| r.head.take()) else { return Ok(Some(body)) };
     head.remove_header(&TRANSFER_ENCODING);
     head.insert_header(CONTENT_LENGTH, body.len())?;
+    if status >= 400 {
+        head.insert_header(CONTENT_TYPE, "application/json")?;
+    }
     if output_verdict != "allow" {
         head.insert_header("x-keeptrusts-verdict", output_verdict)?;
     }
@@ -415,6 +424,6 @@ impl Facts {
 fn trace_id(value: &str) -> Option<&str> {
     let mut parts = value.split('-');
     let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_hexdigit()) && s.bytes().any(|b| b != b'0');
+    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) && s.bytes().any(|b| b != b'0');
     (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }

@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 /// Below this size a high ratio is just a repetitive prompt.
 const RATIO_FREE_BYTES: u64 = 1 << 20;
@@ -33,16 +33,13 @@ pub fn decode(content_encoding: &str, body: Bytes, cap: u64) -> Result<Bytes, Re
 pub fn from_msgpack(body: &[u8], cap: u64) -> Result<Bytes, Refusal> {
     let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(body));
     reader.set_max_depth(MAX_MSGPACK_DEPTH);
-    let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap };
+    let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap, full: false };
     let mut writer = serde_json::Serializer::with_formatter(&mut out, TextOnly);
     let outcome = serde_transcode::transcode(&mut reader, &mut writer);
     match outcome {
         Ok(()) if reader.position() == body.len() as u64 => Ok(Bytes::from(out.out)),
         Ok(()) => Err(Refusal::invalid("invalid_msgpack", "the body holds more than one msgpack value")),
-        Err(error) if error.io_error_kind() == Some(ErrorKind::InvalidData) => {
-            Err(Refusal::invalid("invalid_msgpack", "the body holds binary values or strings that are not UTF-8, which JSON cannot"))
-        }
-        Err(error) if error.is_io() => Err(too_large(cap)),
+        Err(_) if out.full => Err(too_large(cap)),
         Err(error) => Err(Refusal::invalid("invalid_msgpack", format!("the body is not msgpack that reads as JSON: {error}"))),
     }
 }
@@ -113,7 +110,7 @@ struct TextOnly;
 
 impl serde_json::ser::Formatter for TextOnly {
     fn write_byte_array<W: ?Sized + std::io::Write>(&mut self, _writer: &mut W, _value: &[u8]) -> std::io::Result<()> {
-        Err(ErrorKind::InvalidData.into())
+        Err(std::io::Error::other("it holds bytes, or a string that is not UTF-8"))
     }
 }
 
@@ -121,11 +118,13 @@ impl serde_json::ser::Formatter for TextOnly {
 struct Capped {
     out: Vec<u8>,
     cap: u64,
+    full: bool,
 }
 
 impl std::io::Write for Capped {
     fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
         if (self.out.len() + piece.len()) as u64 > self.cap {
+            self.full = true;
             return Err(std::io::Error::other("over the cap"));
         }
         self.out.extend_from_slice(piece);

@@ -154,6 +154,14 @@ impl Exchange {
         }
     }
 
+    /// How many targets were asked, once one was.
+    pub fn attempts(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted.plan.attempts().len()),
+            Phase::Arrived | Phase::Settled => None,
+        }
+    }
+
     /// The answer under way.
     pub fn relay(&mut self) -> Option<&mut Relay> {
         match &mut self.phase {

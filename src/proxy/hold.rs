@@ -48,8 +48,10 @@ impl Hold {
     /// # Errors
     /// The refusal that ends the stream: a policy blocked or faulted.
     pub fn take(&mut self, event: Event, chunk: &Chunk<'_>, answer: &mut Answer, out: &mut Vec<Bytes>) -> Result<(), Refusal> {
-        let holding = !self.queue.is_empty();
-        let spans = judge(chunk, answer, |id, answer| if holding { end_others(id, answer) } else { Ok(()) })?;
+        if !self.queue.is_empty() {
+            end_left(chunk, answer)?;
+        }
+        let spans = judge(chunk, answer)?;
         self.push(event, spans);
         for (choice, _) in &chunk.finish {
             end_where(answer, |id| id.choice == *choice)?;
@@ -132,15 +134,10 @@ impl Span {
     }
 }
 
-/// Feeds every delta of an object to its watches; `before` runs ahead of each.
-fn judge(
-    chunk: &Chunk<'_>,
-    answer: &mut Answer,
-    before: impl Fn(AnswerChannel, &mut Answer) -> Result<(), Refusal>,
-) -> Result<Vec<Span>, Refusal> {
+/// Feeds every delta of an object to its watches.
+fn judge(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<Vec<Span>, Refusal> {
     let mut spans = Vec::with_capacity(chunk.deltas.len());
     for delta in &chunk.deltas {
-        before(delta.channel, answer)?;
         let channel = answer.channel(delta.channel);
         let from = answer.at(channel).fed;
         answer.feed(channel, &delta.text)?;
@@ -154,7 +151,7 @@ fn judge(
 /// # Errors
 /// The refusal that takes its place: a policy blocked or faulted.
 pub fn judge_whole(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<Option<Vec<u8>>, Refusal> {
-    let spans = judge(chunk, answer, |_, _| Ok(()))?;
+    let spans = judge(chunk, answer)?;
     end_where(answer, |_| true)?;
     Ok(edits(&spans, answer).map(|edits| edited(chunk, &edits)))
 }
@@ -173,16 +170,23 @@ fn edited(chunk: &Chunk<'_>, edits: &[Edit]) -> Vec<u8> {
 }
 
 /// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last
-/// word of the reasoning would hold back the whole answer. Parallel tool calls may interleave and stay open.
-fn end_others(id: AnswerChannel, answer: &mut Answer) -> Result<(), Refusal> {
-    let both_arguments = |other: AnswerKind| matches!((id.kind, other), (AnswerKind::Arguments(_), AnswerKind::Arguments(_)));
-    end_where(answer, |other| other.choice == id.choice && other.kind != id.kind && !both_arguments(other.kind))
+/// word of the reasoning would hold back the whole answer. Not over is what runs side by side: the channels of one event,
+/// parallel tool calls, and whatever a text without a name of its own accompanies.
+fn end_left(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<(), Refusal> {
+    let leaves = |from: AnswerChannel, to: AnswerChannel| {
+        let beside = matches!(to.kind, AnswerKind::Other(_)) || (from.kind.is_call() && to.kind.is_call());
+        from.choice == to.choice && !beside
+    };
+    end_where(answer, |open| {
+        let mut new = chunk.deltas.iter().map(|delta| delta.channel);
+        new.clone().any(|new| leaves(open, new)) && new.all(|new| new != open)
+    })
 }
 
 fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {
     for at in 0..answer.channels() {
         let channel = answer.at(at);
-        if applies(channel.id) && channel.upto < channel.fed {
+        if channel.upto < channel.fed && applies(channel.id) {
             answer.end(at)?;
         }
     }

@@ -150,7 +150,7 @@ fn decision(decision: &Decision) -> PolicyDecision {
         reason_code: decision.reason_code.map(Word::Borrowed),
         rules: decision.rules.iter().cloned().map(Word::Owned).collect(),
         score: decision.score,
-        us: (decision.verdict != "skipped").then(|| decision.took.as_micros() as u64),
+        us: (decision.verdict != "skipped").then_some(decision.took.as_micros() as u64),
     }
 }
 

@@ -63,7 +63,7 @@ impl Handle {
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
         let wrapped = Replay { inner: Some(inner), head: None, shared: handle.0.clone() };
-        session.downstream_session = Box::new(ServerSession::new_custom(Box::new(wrapped)));
+        *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
         handle
     }
 

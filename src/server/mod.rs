@@ -90,6 +90,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     let options = Options { mode: run.mode, simulator: simulator.as_ref().map(Simulator::address) };
     let gateway = Gateway::compile(&loaded, options, &|name| std::env::var(name).ok());
     let gateway = gateway.map_err(|e| RunError::Other(e.to_string()))?;
+    raise_open_file_limit();
     resolver::resolve_before_start(&gateway);
     let journal = journal(&gateway, run)?;
     journal.note(Event::GatewayStart {
@@ -170,6 +171,17 @@ fn admin_service(run: &Run, admin: Admin) -> Service<HttpServer<Admin>> {
     service.threads = Some(1);
     service.add_tcp(&run.admin_listen.to_string());
     service
+}
+
+/// A stream takes two sockets, and many systems start a process with 1,024: takes all that the hard limit allows.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => log::debug!("open files: {:?}", limit.maximum),
+        Err(error) => log::warn!("the limit of {:?} open files stays: {error}", limit.current),
+    }
 }
 
 fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {

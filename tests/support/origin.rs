@@ -67,6 +67,11 @@ impl Request {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// A health probe: answered beside the script, and not remembered.
+    fn is_probe(&self) -> bool {
+        self.method == "GET" && self.path.ends_with("/models")
+    }
+
     /// The body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body of a request is UTF-8")
@@ -144,9 +149,10 @@ impl Origin {
         requests.remove(0)
     }
 
-    /// Connections accepted so far.
+    /// Connections over which requests came.
     pub fn connections(&self) -> usize {
-        self.shared.log().connections
+        let requests = self.requests();
+        requests.iter().map(|request| request.connection).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Opens the gate of a gated stream for one event, and returns when that event was written.

@@ -1,6 +1,7 @@
-//! Walks an answer object once.
+//! Walks an answer object once: what stands around the messages, and the counts.
 
-use super::{AnswerChannel, AnswerKind, Choices, Chunk, ChunkError, Delta, ENVELOPE, Echo, Shape, Usage};
+use super::path::Path;
+use super::{AnswerKind, Choices, Chunk, ChunkError, Echo, MAX_DELTAS, Usage};
 use crate::openai::json::{JsonError, Kind, Reader, utf8};
 
 /// Reads `json` into a view.
@@ -12,55 +13,39 @@ pub(super) fn scan(json: &[u8]) -> Result<Chunk<'_>, ChunkError> {
     }
     scan.object()?;
     scan.reader.end()?;
+    if scan.chunk.deltas.len() > MAX_DELTAS {
+        return Err(ChunkError::TooManyDeltas);
+    }
     Ok(scan.chunk)
 }
 
-struct Scan<'a> {
-    reader: Reader<'a>,
-    chunk: Chunk<'a>,
+pub(super) type Read = Result<(), JsonError>;
+/// What reading a value gives: its `index`, if it is an object that has one.
+pub(super) type Index = Result<Option<u32>, JsonError>;
+
+/// A walk over one object.
+pub(super) struct Scan<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) chunk: Chunk<'a>,
 }
 
-type Read = Result<(), JsonError>;
-
-impl<'a> Scan<'a> {
+impl Scan<'_> {
     fn object(&mut self) -> Read {
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
             let kind = self.reader.kind()?;
-            let key = key.decode();
-            match (key.as_ref(), kind) {
+            match (key.decode().as_ref(), kind) {
+                ("id", Kind::String) => self.chunk.id = Some(self.reader.string()?.decode()),
+                ("model", Kind::String) => self.chunk.model = Some(self.reader.string()?.decode()),
                 ("choices", Kind::Array) => self.choices()?,
+                ("choices", Kind::Object | Kind::String) => self.any(Path::ROOT).map(drop)?,
                 ("usage", Kind::Object) => self.usage()?,
                 ("error", _) => {
                     self.chunk.error |= kind != Kind::Null;
                     self.reader.skip()?;
                 }
-                (name, _) => self.shared(name, kind)?,
+                _ => self.skip()?,
             }
-        }
-        Ok(())
-    }
-
-    /// A member of the envelope, or one nobody knows.
-    fn shared(&mut self, name: &str, kind: Kind) -> Read {
-        let slot = ENVELOPE.iter().zip(&mut self.chunk.envelope).find(|(known, _)| **known == name).map(|(_, slot)| slot);
-        if kind != Kind::String {
-            let range = self.reader.skip()?;
-            if let (Some(slot), Kind::Number | Kind::Null) = (slot, kind) {
-                *slot = Some(range);
-            }
-            return Ok(());
-        }
-        let literal = self.reader.string()?;
-        let Some(slot) = slot else { return Ok(()) };
-        *slot = Some(literal.quoted());
-        match name {
-            "id" => self.chunk.id = Some(literal.decode()),
-            "model" => self.chunk.model = Some(literal.decode()),
-            "object" if self.chunk.choices != Choices::Some && literal.decode() == "text_completion" => {
-                self.chunk.shape = Shape::Text
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -73,11 +58,7 @@ impl<'a> Scan<'a> {
         let mut position = 0;
         while self.reader.next_element()? {
             self.chunk.choices = Choices::Some;
-            if self.reader.kind()? == Kind::Object {
-                self.choice(position)?;
-            } else {
-                self.skip()?;
-            }
+            self.choice(position)?;
             position += 1;
         }
         Ok(())
@@ -87,23 +68,10 @@ impl<'a> Scan<'a> {
     fn choice(&mut self, position: u32) -> Read {
         let mut index = position;
         let (deltas, ends, echoes) = (self.chunk.deltas.len(), self.chunk.finish.len(), self.chunk.echoes.len());
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            match (key.decode().as_ref(), kind) {
-                ("index", Kind::Number) => index = self.index()?,
-                ("delta", Kind::Object) => self.message(Shape::Delta)?,
-                ("message", Kind::Object) => self.message(Shape::Message)?,
-                ("text", Kind::String | Kind::Array) => {
-                    self.chunk.shape = Shape::Text;
-                    self.text(AnswerKind::Content)?;
-                }
-                ("finish_reason", Kind::String) => {
-                    let reason = self.reader.string()?.decode();
-                    self.chunk.finish.push((index, reason));
-                }
-                (name, _) => self.echo(name)?,
-            }
+        if self.reader.kind()? == Kind::Object {
+            self.choice_object(&mut index)?;
+        } else {
+            self.any(Path::ROOT)?;
         }
         // The index may stand after the text.
         self.chunk.deltas.iter_mut().skip(deltas).for_each(|delta| delta.channel.choice = index);
@@ -112,114 +80,34 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn message(&mut self, shape: Shape) -> Read {
-        self.chunk.shape = shape;
+    fn choice_object(&mut self, index: &mut u32) -> Read {
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
             let kind = self.reader.kind()?;
             match (key.decode().as_ref(), kind) {
-                ("content", _) => self.text(AnswerKind::Content)?,
-                ("reasoning", _) => self.text(AnswerKind::Reasoning)?,
-                ("reasoning_content", _) => self.text(AnswerKind::ReasoningContent)?,
-                ("refusal", _) => self.text(AnswerKind::Refusal)?,
-                ("tool_calls", Kind::Array) => self.tool_calls()?,
-                ("function_call", Kind::Object) => self.function(AnswerKind::FunctionArguments)?,
-                (name, _) => self.echo(name)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// A string, or an array of parts with a `text` each.
-    fn text(&mut self, channel: AnswerKind) -> Read {
-        match self.reader.kind()? {
-            Kind::String => self.delta(channel)?,
-            Kind::Array => {
-                self.reader.enter_array()?;
-                while self.reader.next_element()? {
-                    self.part(channel)?;
+                ("index", Kind::Number) => *index = self.index()?,
+                ("delta" | "message", _) => self.message()?,
+                ("text", _) => self.text(AnswerKind::Content, const { Path::ROOT.member("text") })?,
+                ("finish_reason", Kind::String) => {
+                    let reason = self.reader.string()?.decode();
+                    self.chunk.finish.push((0, reason));
                 }
-            }
-            _ => self.skip()?,
-        }
-        Ok(())
-    }
-
-    fn part(&mut self, channel: AnswerKind) -> Read {
-        match self.reader.kind()? {
-            Kind::String => return self.delta(channel),
-            Kind::Object => self.reader.enter_object()?,
-            _ => return self.skip(),
-        }
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            match (key.decode().as_ref(), kind) {
-                ("text", Kind::String) => self.delta(channel)?,
-                ("refusal", Kind::String) => self.delta(AnswerKind::Refusal)?,
+                ("logprobs" | "reasoning_logprobs" | "tokens", _) => self.echo()?,
                 _ => self.skip()?,
             }
         }
         Ok(())
     }
 
-    fn tool_calls(&mut self) -> Read {
-        self.reader.enter_array()?;
-        let mut position = 0;
-        while self.reader.next_element()? {
-            if self.reader.kind()? == Kind::Object {
-                self.tool_call(position)?;
-            } else {
-                self.skip()?;
-            }
-            position += 1;
-        }
-        Ok(())
+    pub(super) fn skip(&mut self) -> Read {
+        self.reader.skip().map(|_| ())
     }
 
-    fn tool_call(&mut self, position: u32) -> Read {
-        let mut index = position;
-        let from = self.chunk.deltas.len();
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            let kind = self.reader.kind()?;
-            match (key.decode().as_ref(), kind) {
-                ("index", Kind::Number) => index = self.index()?,
-                ("function", Kind::Object) => self.function(AnswerKind::Arguments(position))?,
-                _ => self.skip()?,
-            }
-        }
-        self.chunk.deltas.iter_mut().skip(from).for_each(|delta| delta.channel.kind = AnswerKind::Arguments(index));
-        Ok(())
-    }
-
-    fn function(&mut self, channel: AnswerKind) -> Read {
-        self.reader.enter_object()?;
-        while let Some(key) = self.reader.next_key()? {
-            if self.reader.kind()? == Kind::String && key.decode() == "arguments" {
-                self.delta(channel)?;
-            } else {
-                self.skip()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn delta(&mut self, kind: AnswerKind) -> Read {
-        let literal = self.reader.string()?;
-        let channel = AnswerChannel { choice: 0, kind };
-        self.chunk.deltas.push(Delta { channel, raw: literal.range(), text: literal.decode() });
-        Ok(())
-    }
-
-    fn skip(&mut self) -> Read {
-        self.reader.skip().map(drop)
-    }
-
-    /// A member that may repeat the text in another form.
-    fn echo(&mut self, name: &str) -> Read {
+    /// A member that repeats the text in another form.
+    pub(super) fn echo(&mut self) -> Read {
         let null = self.reader.kind()? == Kind::Null;
         let value = self.reader.skip()?;
-        if !null && matches!(name, "logprobs" | "reasoning_logprobs" | "tokens") {
+        if !null {
             self.chunk.echoes.push(Echo { choice: 0, value });
         }
         Ok(())
@@ -232,6 +120,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Descends but into members of two names; the reader bounds how deep.
     fn counts(&mut self, usage: &mut Usage) -> Read {
         self.reader.enter_object()?;
         while let Some(key) = self.reader.next_key()? {
@@ -255,7 +144,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn index(&mut self) -> Result<u32, JsonError> {
+    pub(super) fn index(&mut self) -> Result<u32, JsonError> {
         Ok(u32::try_from(whole(self.reader.number()?)).unwrap_or(u32::MAX))
     }
 }

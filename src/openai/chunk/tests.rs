@@ -1,5 +1,6 @@
 use super::*;
 use crate::openai::edit::rewrite;
+use crate::openai::request::is_name;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ fn every_channel_of_every_choice_is_found() {
     assert_eq!(pieces(&chunk), expected);
     assert_eq!(chunk.finish, [(2, "stop".into())]);
     assert_eq!((chunk.id.as_deref(), chunk.model.as_deref(), chunk.usage), (Some("c1"), Some("m"), None));
-    assert_eq!((chunk.shape, chunk.choices, chunk.error), (Shape::Delta, Choices::Some, false));
+    assert_eq!((chunk.choices, chunk.error), (Choices::Some, false));
 }
 
 #[test]
@@ -45,10 +46,8 @@ fn whole_answers_and_completions_are_read_alike() {
         r#"{"choices":[{"message":{"content":"hi","tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":"tool_calls","index":0}]}"#,
     );
     assert_eq!(pieces(&whole), [(0, AnswerKind::Content, "hi"), (0, AnswerKind::Arguments(0), "{}")]);
-    assert_eq!(whole.shape, Shape::Message);
     let completion = read(r#"{"object":"text_completion","choices":[{"text":"a"},{"text":"b"}]}"#);
     assert_eq!(pieces(&completion), [(0, AnswerKind::Content, "a"), (1, AnswerKind::Content, "b")]);
-    assert_eq!(completion.shape, Shape::Text);
 }
 
 #[test]
@@ -88,20 +87,73 @@ fn a_changed_choice_loses_what_repeats_its_text_and_others_keep_it() {
 }
 
 #[test]
-fn a_flush_chunk_reads_back_on_its_channel() {
-    use AnswerKind::*;
-    let envelope =
-        read(r#"{"id":"c\n1","object":"o","created":0.000073161,"model":"m","system_fingerprint":null,"choices":[]}"#).envelope();
-    for kind in [Content, Reasoning, ReasoningContent, Refusal, Arguments(5), FunctionArguments] {
-        let json = envelope.flush_json(AnswerChannel { choice: 3, kind }, "held \"back\"\n");
-        let chunk = Chunk::read(&json).unwrap();
-        assert_eq!(pieces(&chunk), [(3, kind, "held \"back\"\n")]);
-        assert_eq!(chunk.envelope(), envelope);
-        assert!(chunk.json.contains("0.000073161") && chunk.finish.is_empty());
+fn a_text_without_a_channel_of_its_own_is_seen_all_the_same() {
+    let message = |message: &str| format!(r#"{{"choices":[{{"message":{message}}}]}}"#);
+    for (source, found) in [
+        (r#"{"tool_calls":[{"type":"custom","id":"c1","custom":{"name":"g","input":"free"}}]}"#, vec!["free"]),
+        (
+            r#"{"tool_calls":[{"function":{"name":"f","arguments":{"id":"i","a b":{"name":["x",1,"y"]}}}}]}"#,
+            vec!["i", "a b", "x", "y"],
+        ),
+        (r#"{"function_call":{"arguments":{"q":"z"},"note":"n"}}"#, vec!["z", "n"]),
+        (r#"{"reasoning_details":[{"type":"reasoning.text","text":"t","signature":"QUJD","format":"f","index":0}]}"#, vec!["t"]),
+        (r#"{"audio":{"id":"a1","data":"UklGRg==","transcript":"said","expires_at":9}}"#, vec!["said"]),
+        (
+            r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example","title":"T","start_index":0}}]}"#,
+            vec!["https://a.example", "T"],
+        ),
+        (
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}],"images":[{"image_url":{"url":"data:image/png;base64,iVBO"}}]}"#,
+            vec!["hm"],
+        ),
+        (
+            r#"{"content":{"text":"odd"},"role":"I am Ada","tool_calls":"odder","function_call":"oddest"}"#,
+            vec!["odd", "I am Ada", "odder", "oddest"],
+        ),
+        (r#"[["bare"]]"#, vec!["bare"]),
+        (r#""b\u0061re""#, vec!["bare"]),
+    ] {
+        let source = message(source);
+        assert_eq!(pieces(&read(&source)).into_iter().map(|piece| piece.2).collect::<Vec<_>>(), found, "{source}");
     }
-    let envelope = read(r#"{"object":"text_completion","choices":[]}"#).envelope();
-    let json = envelope.flush_json(AnswerChannel { choice: 0, kind: Content }, "t");
-    assert_eq!(Chunk::read(&json).unwrap().shape, Shape::Text);
+    assert_eq!(pieces(&read(r#"{"choices":["a"]}"#)).len() + pieces(&read(r#"{"choices":{"0":{"text":"a"}}}"#)).len(), 2);
+}
+
+#[test]
+fn a_text_keeps_its_channel_from_chunk_to_chunk() {
+    let kinds = |message: &str| {
+        let source = format!(r#"{{"choices":[{{"delta":{message}}}]}}"#);
+        read(&source).deltas.iter().map(|delta| delta.channel.kind).collect::<Vec<_>>()
+    };
+    let both = kinds(r#"{"reasoning_details":[{"text":"a","index":0},{"text":"b","index":1}]}"#);
+    assert_ne!(both[0], both[1]);
+    assert_eq!(kinds(r#"{"x":null,"reasoning_details":[{"index":1,"text":"c"}]}"#), both[1..]);
+    let calls =
+        kinds(r#"{"tool_calls":[{"index":2,"custom":{"input":"a"}},{"note":"n","function":{"arguments":["b"]},"index":3}]}"#);
+    assert_eq!(calls[0], AnswerKind::Input(2));
+    assert_eq!(kinds(r#"{"tool_calls":[{"index":3,"function":{"arguments":["c"]},"note":""}]}"#), [calls[2], calls[1]]);
+    assert_ne!(calls[1], calls[2]);
+}
+
+#[test]
+fn an_answer_of_countless_strings_is_refused() {
+    let answer = |count| format!(r#"{{"choices":[{{"message":{{"content":["a"{}]}}}}]}}"#, r#","a""#.repeat(count - 1));
+    assert_eq!(read(&answer(MAX_DELTAS)).deltas.len(), MAX_DELTAS);
+    assert_eq!(Chunk::read(answer(MAX_DELTAS + 1).as_bytes()).unwrap_err(), ChunkError::TooManyDeltas);
+    let deep = |levels: usize| format!(r#"{{"choices":[{{"delta":{}"a"{}}}]}}"#, "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(pieces(&read(&deep(253))).len(), 1);
+    assert!(Chunk::read(deep(254).as_bytes()).is_err());
+}
+
+#[test]
+fn a_common_chunk_is_read_with_one_allocation() {
+    let content = read(
+        r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}],"usage":null}"#,
+    );
+    assert_eq!(content.finish.capacity() + content.echoes.capacity(), 0);
+    assert!(matches!((&content.id, &content.deltas[0].text), (Some(Cow::Borrowed(_)), Cow::Borrowed(_))));
+    let empty = read(r#"{"choices":[],"usage":{}}"#);
+    assert_eq!(empty.deltas.capacity(), 0);
 }
 
 /// An answer of some choices, in the order and shape of real ones.
@@ -109,7 +161,7 @@ fn answer() -> impl Strategy<Value = Value> {
     let text =
         || prop_oneof![Just(Value::Null), any::<String>().prop_map(Value::from), "[a-z\"\\\\é😀\n]{0,12}".prop_map(Value::from)];
     let delta = (text(), text(), text()).prop_map(|(content, reasoning, arguments)| {
-        json!({"content": content, "reasoning": reasoning, "x": [{"content": "not a channel"}],
+        json!({"content": content, "reasoning": reasoning, "role": "assistant",
                "tool_calls": [{"index": 1, "function": {"name": "f", "arguments": arguments}}]})
     });
     prop::collection::vec((delta, any::<bool>()), 0..4).prop_map(|deltas| {
@@ -118,6 +170,44 @@ fn answer() -> impl Strategy<Value = Value> {
             .map(|(delta, logs)| json!({"delta": delta, "index": 0, "logprobs": if logs { json!([0.5]) } else { Value::Null }}))
             .collect();
         json!({"id": "c", "choices": choices})
+    })
+}
+
+/// The strings and keys of a document that are more than a name, in order.
+fn sentences(value: &Value, found: &mut Vec<String>) {
+    let mut say = |text: &String| found.extend((!is_name(text)).then(|| text.clone()));
+    match value {
+        Value::String(text) => say(text),
+        Value::Array(elements) => elements.iter().for_each(|element| sentences(element, found)),
+        Value::Object(members) => {
+            for (key, member) in members {
+                found.extend((!is_name(key)).then(|| key.clone()));
+                sentences(member, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Messages with known members in odd shapes, and keys that say something.
+fn odd_value() -> impl Strategy<Value = Value> {
+    #[rustfmt::skip]
+    const KEYS: &[&str] = &[
+        "role", "content", "type", "text", "tool_calls", "function", "arguments", "id", "url", "custom", "input", "name",
+        "reasoning", "reasoning_details", "data", "signature", "function_call", "refusal", "audio", "transcript", "index", "a key",
+    ];
+    let leaf = prop_oneof![
+        3 => "[a-z]{1,4} [a-zé\"\\\\\n😀]{0,8}".prop_map(Value::from),
+        1 => Just(Value::from("assistant")),
+        1 => Just(Value::Null),
+        1 => (0..9).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 40, 5, |inner| {
+        let member = (prop::sample::select(KEYS), inner.clone()).prop_map(|(key, value)| (key.to_string(), value));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::from),
+            prop::collection::vec(member, 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
     })
 }
 
@@ -162,7 +252,24 @@ proptest! {
             let at = at.index(json.len());
             json[at] = byte;
         }
-        let _ = Chunk::read(&json).map(|chunk| (chunk.envelope(), chunk.is_usage_only()));
+        let _ = Chunk::read(&json).map(|chunk| chunk.is_usage_only());
+    }
+
+    #[test]
+    fn no_string_is_missed_in_any_shape(message in odd_value(), whole in any::<bool>(), with in any::<String>()) {
+        let member = if whole { "message" } else { "delta" };
+        let value = json!({"choices": [{"index": 1, member: message, "logprobs": [0.5]}]});
+        let source = value.to_string();
+        let chunk = read(&source);
+        let mut expected = Vec::new();
+        sentences(&value, &mut expected);
+        let found: Vec<&str> = chunk.deltas.iter().map(|delta| delta.text.as_ref()).filter(|text| !is_name(text)).collect();
+        prop_assert_eq!(found, expected);
+        prop_assert!(chunk.deltas.windows(2).all(|pair| pair[0].raw.end < pair[1].raw.start));
+        prop_assert!(chunk.deltas.iter().all(|delta| delta.channel.choice == 1));
+        let whole = |(delta, piece): (usize, &Delta<'_>)| DeltaEdit { delta, range: 0..piece.text.len(), with: &with };
+        let edits: Vec<_> = chunk.deltas.iter().enumerate().map(whole).collect();
+        prop_assert!(serde_json::from_slice::<Box<serde_json::value::RawValue>>(&rewrite(source.as_bytes(), chunk.splices(&edits))).is_ok());
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl OffsetMap {
 
     /// How many anchors it took.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn anchors(&self) -> usize {
         self.anchors.len()
     }
 

@@ -12,18 +12,22 @@ pub(super) enum Topic {
     Other,
 }
 
+#[rustfmt::skip]
 const PHONE: &[&str] = &[
-    "phone", "telephone", "phones", "tel", "mobile", "cell", "cellphone", "call", "calling", "fax", "whatsapp", "sms", "dial", "reach",
-    "text", "ring", "contact", "hotline", "telefon", "telefono", "telefone", "handy", "movil", "celular", "portable", "mobil", "landline",
-    "phonenumber", "msisdn", "mob", "ph",
+    "phone", "telephone", "phones", "tel", "mobile", "cell", "cellphone", "call", "calling", "fax", "whatsapp", "sms", "dial",
+    "reach", "text", "ring", "contact", "hotline", "telefon", "telefono", "telefone", "handy", "movil", "celular", "portable",
+    "mobil", "landline", "phonenumber", "msisdn", "mob", "ph",
 ];
 /// Scripts without spaces between words, and words whose first letters ASCII does not hold.
-const PHONE_ELSEWHERE: &[&str] = &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처", "телефон", "тел.", "téléphone", "teléfono", "tél", "móvil"];
+const PHONE_ELSEWHERE: &[&str] =
+    &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처", "телефон", "тел.", "téléphone", "teléfono", "tél", "móvil"];
 const SSN: &[&str] = &["ssn", "ssns", "social"];
+#[rustfmt::skip]
 const OTHER: &[&str] = &[
-    "order", "invoice", "isbn", "version", "ver", "reference", "ref", "ticket", "tracking", "account", "commit", "build", "serial", "sku",
-    "amount", "usd", "eur", "total", "issue", "pr", "timestamp", "date", "port", "error", "code", "case", "zip", "passport", "iban", "card",
-    "license", "licence", "vat", "tax", "id", "npi", "mrn", "routing", "model", "part", "item", "batch", "section",
+    "order", "invoice", "isbn", "version", "ver", "reference", "ref", "ticket", "tracking", "account", "commit", "build",
+    "serial", "sku", "amount", "usd", "eur", "total", "issue", "pr", "timestamp", "date", "port", "error", "code", "case",
+    "zip", "passport", "iban", "card", "license", "licence", "vat", "tax", "id", "npi", "mrn", "routing", "model", "part",
+    "item", "batch", "section",
 ];
 
 /// The topic of the nearest telling word within 40 bytes to the left.
@@ -65,7 +69,8 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
 
 /// `homePhone`, `phoneNumber`.
 fn camel(word: &[u8], part: &[u8]) -> bool {
-    word.len() > part.len() && (word.ends_with(part) || word.get(..part.len()).is_some_and(|head| head.eq_ignore_ascii_case(part)))
+    word.len() > part.len()
+        && (word.ends_with(part) || word.get(..part.len()).is_some_and(|head| head.eq_ignore_ascii_case(part)))
 }
 
 /// Whether one of `phrases` ends right before `at`, but for what joins a name to its value: spaces, `:`, `=`, `#`, quotes, "is",
@@ -78,7 +83,8 @@ pub(super) fn named(input: &Input<'_>, at: usize, phrases: &[&str]) -> bool {
         if phrases.iter().any(|phrase| ends_with_word(left, phrase)) {
             return true;
         }
-        let Some(filler) = ["is", "number", "num", "no", "was", "code", "id"].iter().find(|word| ends_with_word(left, word)) else {
+        let Some(filler) = ["is", "number", "num", "no", "was", "code", "id"].iter().find(|word| ends_with_word(left, word))
+        else {
             return false;
         };
         left = left.get(..left.len() - filler.len()).unwrap_or_default();

@@ -78,7 +78,10 @@ impl Set {
             Set::Base64 => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'/' | b'='),
             Set::Value => {
                 b.is_ascii_graphic()
-                    && !matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b'\\')
+                    && !matches!(
+                        b,
+                        b'"' | b'\'' | b'`' | b',' | b';' | b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b'\\'
+                    )
             }
         }
     }

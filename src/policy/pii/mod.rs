@@ -40,7 +40,7 @@ pub use markers::MarkerFormat;
 
 use crate::openai::chunk::{AnswerChannel, AnswerKind};
 use crate::openai::request::Prompt;
-use crate::policy::{Fault, Finding, Flow, Judgement, Policy, Released, TextEdit, Verdict, Watch};
+use crate::policy::{Fault, Finding, Flow, Judgement, Policy, Released, Replacement, TextEdit, Verdict, Watch};
 use candidates::{Detectors, Scan};
 use custom::CustomPatterns;
 use markers::Markers;
@@ -153,7 +153,8 @@ impl PiiDetector {
     fn redact(&self, text: &str, json: bool) -> Result<Released, Fault> {
         let mut watch = PiiWatch::new(Arc::clone(&self.shared), json);
         let mut out = Released::default();
-        if watch.feed(text, &mut out) == Flow::Continue && watch.end(&mut out) == Flow::Continue && out.upto != text.len() as u64 {
+        if watch.feed(text, &mut out) == Flow::Continue && watch.end(&mut out) == Flow::Continue && out.upto != text.len() as u64
+        {
             return Err(Fault(format!("personal data: {} of {} bytes decided", out.upto, text.len())));
         }
         Ok(out)
@@ -178,7 +179,8 @@ impl Policy for PiiDetector {
         for (index, text) in prompt.texts.iter().enumerate() {
             let out = self.redact(&text.text, text.json)?;
             judgement.findings.extend(out.findings.into_iter().map(|finding| Finding { text: index, ..finding }));
-            let edit = |r: crate::policy::Replacement| TextEdit { text: index, range: r.range.start as usize..r.range.end as usize, with: r.with };
+            let edit =
+                |r: Replacement| TextEdit { text: index, range: r.range.start as usize..r.range.end as usize, with: r.with };
             judgement.edits.extend(out.replacements.into_iter().map(edit));
         }
         judgement.verdict = match self.shared.action {

@@ -139,7 +139,8 @@ pub(super) fn npi(input: &Input<'_>, at: usize) -> Found {
 /// A medical record number or an insurance number: letters and digits behind a name that says so.
 pub(super) fn health_id(input: &Input<'_>, at: usize) -> Found {
     const MRN: &[&str] = &["mrn", "medical record", "patient id", "patient record", "medical rec"];
-    const INSURANCE: &[&str] = &["insurance", "insurance policy", "member", "subscriber", "policy", "health plan", "medicare", "medicaid"];
+    const INSURANCE: &[&str] =
+        &["insurance", "insurance policy", "member", "subscriber", "policy", "health plan", "medicare", "medicaid"];
     if is_word(input.before(at, 1)) || input.before(at, 1) == b'-' {
         return Ok(None);
     }
@@ -162,13 +163,15 @@ pub(super) fn health_id(input: &Input<'_>, at: usize) -> Found {
 /// A number may begin here: not inside a word, a longer number, a decimal or a hyphenated name.
 pub(super) fn begins(input: &Input<'_>, at: usize) -> bool {
     let (last, second) = (input.before(at, 1), input.before(at, 2));
-    !is_word(last) && !(matches!(last, b'.' | b'-' | b',' | b'/') && second.is_ascii_alphanumeric()) && !matches!(last, b'$' | b'%' | b'~')
+    let joined = matches!(last, b'.' | b'-' | b',' | b'/') && second.is_ascii_alphanumeric();
+    !(joined || is_word(last) || matches!(last, b'$' | b'%' | b'~'))
 }
 
 /// A number may end here: it is not the head of a longer one or of a word.
 pub(super) fn ends(input: &Input<'_>, at: usize) -> Result<bool, Open> {
     let next = input.at(at)?;
-    Ok(!is_word(next) && !(matches!(next, b'-' | b'.' | b'/' | b':') && input.at(at + 1)?.is_ascii_digit()))
+    let joined = matches!(next, b'-' | b'.' | b'/' | b':') && input.at(at + 1)?.is_ascii_digit();
+    Ok(!joined && !is_word(next))
 }
 
 /// At most twenty digits, without what stood between them.

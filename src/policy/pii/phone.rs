@@ -16,6 +16,9 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
     if first == b'(' && !input.at(at + 1)?.is_ascii_digit() && input.at(at + 1)? != b'+' {
         return Ok(None);
     }
+    if digits_ahead(input, at) == Ok(false) {
+        return Ok(None);
+    }
     let topic = topic(input, at);
     // The common case, a number in prose, is settled by its first group. Behind another group it is the middle of an account number.
     let middle = input.before(at, 1) == b' ' && matches!(input.before(at, 2), b'0'..=b'9' | b'A'..=b'Z');
@@ -37,6 +40,22 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
     }
     let Some(end) = best else { return Ok(None) };
     Ok(Some(Hit::whole(Kind::Phone, "pii.phone", extension(input, end)?)))
+}
+
+/// Whether there are enough digits for any telephone number: spares most numbers a look at their context.
+fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
+    let mut digits = 0;
+    for i in at..at + LONGEST {
+        match input.at(i)? {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'+' | b'(' | b')' | b'-' | b'.' | b'/' => {}
+            _ => break,
+        }
+        if digits == 7 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether digits can be the beginning of `ddd-ddd-dddd`, `1 ddd ...` or `00...`: all a number without a telling word may be.
@@ -125,13 +144,21 @@ impl Number {
             return false;
         }
         if self.international {
-            return (8..=15).contains(&digits.len()) && digits.first() != Some(&b'0') && (digits.first() != Some(&b'1') || digits.len() == 11);
+            return (8..=15).contains(&digits.len())
+                && digits.first() != Some(&b'0')
+                && (digits.first() != Some(&b'1') || digits.len() == 11);
         }
         let shaped = self.north_american(groups, digits);
         match topic {
             Some(Topic::Phone) => shaped || (7..=15).contains(&digits.len()) && self.spoken_of(groups, digits),
             Some(Topic::Other | Topic::Ssn) => shaped && self.bracketed,
-            None => shaped || digits.starts_with(b"00") && !digits.starts_with(b"000") && self.count > 2 && (10..=15).contains(&digits.len()),
+            None => {
+                shaped
+                    || digits.starts_with(b"00")
+                        && !digits.starts_with(b"000")
+                        && self.count > 2
+                        && (10..=15).contains(&digits.len())
+            }
         }
     }
 

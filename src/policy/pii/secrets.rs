@@ -110,7 +110,8 @@ pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
         return Ok(None);
     }
     let left = input.left(at - 1, 96);
-    let user = left.iter().rev().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'%' | b'+')).count();
+    let user =
+        left.iter().rev().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'%' | b'+')).count();
     let scheme = left.get(..left.len() - user).unwrap_or_default();
     let stem = scheme.strip_suffix(b"://").and_then(|s| s.last());
     if !stem.is_some_and(u8::is_ascii_alphanumeric) {
@@ -119,11 +120,11 @@ pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
     let end = input.run(at, at + 128, |b| Set::Value.has(b) && b != b'@' && b != b'/')?;
     let value = input.slice(at, end);
     let named = [&b"password"[..], b"pass", b"pwd", b"passwd", b"secret"].iter().any(|word| value.eq_ignore_ascii_case(word));
-    let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !placeholder_strict(value);
+    let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !filler(value);
     Ok(real.then(|| Hit::whole(Kind::Secret, "secret.url_password", end)))
 }
 
-fn placeholder_strict(value: &[u8]) -> bool {
+fn filler(value: &[u8]) -> bool {
     value.len() > 4 && distinct(value) < 3
 }
 
@@ -159,21 +160,20 @@ pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
 }
 
 fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
-    if placeholder(value) || value.windows(2).any(|w| w == b"${" || w == b"::") {
-        return false;
-    }
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let mixed = digits > 0 && letters > 0;
     // `config.api_key2` is code, not a token.
     let code = !quoted && value.contains(&b'.') && value.len() < 40;
-    match name {
+    let likely = match name {
         Name::Password => value.len() >= 6 && self::name(value).is_none() && (mixed || quoted && value.len() >= 8) && !code,
         Name::Key | Name::Bearer => {
-            let random = mixed && (digits >= 3 || digits == 2 && value.len() < 16 || value.len() >= 20) && entropy(value) >= 3.0 || letters == 0 && digits >= 16;
+            let random = mixed && (digits >= 3 || digits == 2 && value.len() < 16 || value.len() >= 20) && entropy(value) >= 3.0
+                || letters == 0 && digits >= 16;
             value.len() >= 14 && random && !code
         }
-    }
+    };
+    likely && !placeholder(value) && !value.windows(2).any(|w| w == b"${" || w == b"::")
 }
 
 /// The name to the left of a value, and whether a quote stands between them.
@@ -182,7 +182,12 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
         return None;
     }
     let left = input.left(at, 80);
-    let gap = left.iter().rev().take(8).take_while(|b| matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D)).count();
+    let gap = left
+        .iter()
+        .rev()
+        .take(8)
+        .take_while(|b| matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D))
+        .count();
     let (head, signs) = left.split_at_checked(left.len() - gap)?;
     let quoted = matches!(signs.last(), Some(b'"' | b'\'' | b'`' | 0x1D));
     let letters = head.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
@@ -203,14 +208,26 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
 fn name(word: &[u8]) -> Option<Name> {
     const PASSWORD: [&[u8]; 5] = [b"password", b"passwd", b"passphrase", b"passwort", b"pwd"];
     const KEY: [&[u8]; 7] = [b"secret", b"token", b"apikey", b"api_key", b"api-key", b"accesskey", b"bearer"];
-    const NOT: [&[u8]; 11] =
-        [b"public", b"cache", b"primary", b"foreign", b"partition", b"sort", b"tokens", b"token_type", b"tokenizer", b"csrf", b"audience"];
-    let holds = |part: &&[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
-    if PASSWORD.iter().any(|p| holds(&p)) {
+    const NOT: [&[u8]; 11] = [
+        b"public",
+        b"cache",
+        b"primary",
+        b"foreign",
+        b"partition",
+        b"sort",
+        b"tokens",
+        b"token_type",
+        b"tokenizer",
+        b"csrf",
+        b"audience",
+    ];
+    let holds = |part: &[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
+    if PASSWORD.iter().any(|p| holds(p)) {
         return Some(Name::Password);
     }
-    let keyed = word.len() > 4 && [&b"_key"[..], b"-key"].iter().any(|end| word.get(word.len() - 4..).is_some_and(|w| w.eq_ignore_ascii_case(end)));
-    ((keyed || KEY.iter().any(|k| holds(&k))) && !NOT.iter().any(|n| holds(&n))).then_some(Name::Key)
+    let keyed = word.len() > 4
+        && [&b"_key"[..], b"-key"].iter().any(|end| word.get(word.len() - 4..).is_some_and(|w| w.eq_ignore_ascii_case(end)));
+    ((keyed || KEY.iter().any(|k| holds(k))) && !NOT.iter().any(|n| holds(n))).then_some(Name::Key)
 }
 
 impl Tail {
@@ -245,7 +262,7 @@ fn next_line(input: &Input<'_>, at: usize) -> Result<usize, Open> {
     let line = blank(input, at, 12)?;
     if input.starts_with(line, b"-----END ")? {
         let label = input.run(line + 9, line + 57, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')?;
-        return Ok(input.run(label, label + 5, |b| b == b'-')?);
+        return input.run(label, label + 5, |b| b == b'-');
     }
     let word = input.run(line, line + 16, |b| Set::Base64.has(b) && b != b'-')?;
     let full = word == line + 16;

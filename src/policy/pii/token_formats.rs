@@ -34,7 +34,7 @@ const fn weak(id: &'static str, prefix: &'static str, set: Set, least: usize) ->
 }
 
 const fn exact(id: &'static str, prefix: &'static str, set: Set, least: usize) -> Format {
-    Format { id, prefix, set, least, digit: false, exact: true }
+    Format { id, prefix, set, least, digit: true, exact: true }
 }
 
 /// Of two that fit, the later one speaks.
@@ -103,8 +103,8 @@ const FORMATS: &[Format] = &[
     weak("secret.grafana", "glc_", Set::Base64, 32),
     format("secret.grafana", "glsa_", Set::Word, 32),
     weak("secret.groq", "gsk_", Set::Alnum, 30),
-    exact("secret.huggingface", "api_org_", Set::Alnum, 34),
-    exact("secret.huggingface", "hf_", Set::Alnum, 34),
+    Format { digit: false, ..exact("secret.huggingface", "api_org_", Set::Alnum, 34) },
+    Format { digit: false, ..exact("secret.huggingface", "hf_", Set::Alnum, 34) },
     weak("secret.vault", "hvb.", Set::Word, 80),
     weak("secret.vault", "hvs.", Set::Word, 80),
     weak("secret.intra42", "s-s4t2af-", Set::Hex, 60),

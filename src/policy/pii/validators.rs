@@ -140,9 +140,18 @@ mod tests {
 
     #[test]
     fn sample_card_numbers_of_every_network_pass_and_their_neighbours_fail() {
-        for number in ["4111111111111111", "5555555555554444", "2223003122003222", "378282246310005", "6011111111111117",
-            "3530111333300000", "30569309025904", "36227206271667", "6200000000000005", "4222222222222"]
-        {
+        for number in [
+            "4111111111111111",
+            "5555555555554444",
+            "2223003122003222",
+            "378282246310005",
+            "6011111111111117",
+            "3530111333300000",
+            "30569309025904",
+            "36227206271667",
+            "6200000000000005",
+            "4222222222222",
+        ] {
             let mut digits = number.as_bytes().to_vec();
             assert!(card(&digits), "{number}");
             assert!((0..=6).all(|n| card_may_begin(&digits[..n])), "{number}");
@@ -156,9 +165,15 @@ mod tests {
 
     #[test]
     fn numbers_that_were_never_issued_are_no_social_security_numbers() {
-        for (digits, real) in [("123456789", true), ("000456789", false), ("666456789", false), ("900456789", false),
-            ("123006789", false), ("123450000", false), ("12345678", false)]
-        {
+        for (digits, real) in [
+            ("123456789", true),
+            ("000456789", false),
+            ("666456789", false),
+            ("900456789", false),
+            ("123006789", false),
+            ("123450000", false),
+            ("12345678", false),
+        ] {
             assert_eq!(ssn(digits.as_bytes()), real, "{digits}");
         }
     }

@@ -49,7 +49,9 @@ pub(super) fn email(input: &Input<'_>, sign: usize) -> Found {
 /// Two letters, two digits and what the country adds, in one piece or in groups joined by single spaces.
 pub(super) fn iban(input: &Input<'_>, at: usize) -> Found {
     let (first, second) = (input.at(at)?, if input.at(at)?.is_ascii_uppercase() { input.at(at + 1)? } else { 0 });
-    let Some(length) = validators::iban_length([first, second]).filter(|_| !is_word(input.before(at, 1))) else { return Ok(None) };
+    let Some(length) = validators::iban_length([first, second]).filter(|_| !is_word(input.before(at, 1))) else {
+        return Ok(None);
+    };
     let mut account = [0u8; 34];
     let (mut i, mut seen) = (at, 0);
     while seen < length {
@@ -103,7 +105,15 @@ pub(super) fn ipv6(input: &Input<'_>, at: usize) -> Found {
 
 /// Two to four capitalised words behind "cardholder" or "name on card", or behind "name" close to a card.
 pub(super) fn cardholder(input: &Input<'_>, at: usize, card_near: bool) -> Found {
-    const SURE: &[&str] = &["cardholder", "card holder", "name on card", "name on the card", "cardholder name", "card holder name", "cardholder's name"];
+    const SURE: &[&str] = &[
+        "cardholder",
+        "card holder",
+        "name on card",
+        "name on the card",
+        "cardholder name",
+        "card holder name",
+        "cardholder's name",
+    ];
     const NEAR: &[&str] = &["holder", "holder name", "account name", "in the name of", "name"];
     if is_word(input.before(at, 1)) || !(named(input, at, SURE) || card_near && named(input, at, NEAR)) {
         return Ok(None);

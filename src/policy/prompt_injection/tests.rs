@@ -41,6 +41,7 @@ fn prompt<'a>(texts: &[(Role, Channel, &'a str)]) -> Prompt<'a> {
         model: None,
         stream: false,
         include_usage: false,
+        stream_options: Default::default(),
         texts: texts.collect(),
         unscanned: Vec::new(),
         tools: Vec::new(),

@@ -66,6 +66,10 @@ impl<T: Transport> Wire<T> {
         self.written = 0;
         let Some(head) = self.read_head().await else { return Ok(Next::Idle) };
         let mut request = parse_head(&head, self.number);
+        if request.is_probe() {
+            self.write(b"HTTP/1.1 200 Scripted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await?;
+            return Ok(Next::Close);
+        }
         let step = shared.next_step();
         if !step.before_body {
             if request.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {

@@ -20,6 +20,11 @@ pub async fn converse(stream: TlsStream<TcpStream>, number: usize, shared: Arc<S
 }
 
 async fn exchange(request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>, number: usize, shared: Arc<Shared>) {
+    if request.method() == http::Method::GET && request.uri().path().ends_with("/models") {
+        // A health probe is answered beside the script; that it may have gone meanwhile is no matter.
+        let _ = respond.send_response(http::Response::new(()), true);
+        return;
+    }
     let step = shared.next_step();
     let (head, mut incoming) = request.into_parts();
     let mut body = Vec::new();
