@@ -1,6 +1,6 @@
 //! One attempt after another: which target is asked, what its failure means, and what the caller gets when nothing is left.
 
-use super::exchange::{Exchange, Facts, Phase, Served};
+use super::exchange::{Exchange, Phase, Served};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay, Stop};
 use super::replay::DEADLINE;
 use super::{admit, forward, local};
@@ -8,13 +8,13 @@ use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, Session};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Node clients keep idle sockets for a minute and more; closing first is a race they lose.
 const KEEPALIVE_SECONDS: u64 = 75;
@@ -22,8 +22,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an upstream may take to end its body after the caller has the whole answer.
 const TAIL: Duration = Duration::from_secs(2);
-/// The longest header value of the caller's that is kept for the record, in bytes.
-const MAX_FACT: usize = 256;
 
 /// The error of an answer we stop ourselves; the refusal is in the exchange.
 const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
@@ -185,7 +183,9 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
 /// An attempt broke after its connection stood.
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
-    if *error.etype() == STOPPED || error.retry() && matches!(error.etype(), ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) {
+    // Read by matching: asking an error of Pingora's own that may be retried on reused connections only is a panic.
+    let moves_on = matches!(error.retry, RetryType::Decided(true));
+    if *error.etype() == STOPPED || moves_on && matches!(error.etype(), ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) {
         return error;
     }
     if *error.esource() == ErrorSource::Downstream && !deadline {
@@ -258,6 +258,7 @@ fn started(session: &Session) -> bool {
 /// Marks the current attempt failed and says whether the next target is asked.
 fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
     let may_move = exchange.gateway.falls_back(failure);
+    error.set_retry(false);
     let Some(admitted) = exchange.admitted() else { return error };
     if let Some((target, _)) = admitted.plan.current() {
         note_health(target, Some(failure));
@@ -395,35 +396,4 @@ fn back_to_admitted(exchange: &mut Exchange) {
 
 fn internal<T>(why: &'static str) -> Result<T> {
     Error::e_explain(ErrorType::InternalError, why)
-}
-
-impl Facts {
-    /// Notes who asks, from the head. Values are bounded: they end up in records.
-    fn arrived(&mut self, head: &RequestHeader, client: Option<String>) {
-        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
-        let kept = |name: &str| text(name).map(|v| v.chars().take(MAX_FACT).collect::<String>());
-        self.began = Some(Instant::now());
-        self.path = head.uri.path().chars().take(MAX_FACT).collect();
-        self.client = client;
-        self.user_agent = kept(USER_AGENT.as_str());
-        self.user = kept("x-user-id");
-        self.team = kept("x-team-id");
-        self.conversation = kept("x-conversation-id");
-        self.retry = text("x-stainless-retry-count").and_then(|n| n.parse().ok());
-        let fresh = uuid::Uuid::now_v7();
-        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()));
-        self.request_id = id.map_or_else(|| fresh.to_string(), Into::into);
-        let trace = text("traceparent").and_then(trace_id);
-        self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
-        self.span_id = fresh.simple().to_string()[16..].to_owned();
-        self.verdict = "allow";
-    }
-}
-
-/// The trace id of a W3C `traceparent`.
-fn trace_id(value: &str) -> Option<&str> {
-    let mut parts = value.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) && s.bytes().any(|b| b != b'0');
-    (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }
