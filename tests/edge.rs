@@ -44,3 +44,12 @@ mod records;
 /// Start, reload, drain.
 #[path = "edge/life.rs"]
 mod life;
+/// Whatever a body is wrapped in and wherever its text stands: it is read, redacted in place, and nothing else changes.
+#[path = "edge/bodies.rs"]
+mod bodies;
+/// Which target is asked, what it is told of the caller, and what the caller is told when it fails.
+#[path = "edge/routing.rs"]
+mod routing;
+/// What the gateway answers itself, in every state it can be in.
+#[path = "edge/local_pages.rs"]
+mod local_pages;

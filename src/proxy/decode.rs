@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 /// Below this size a high ratio is just a repetitive prompt.
 const RATIO_FREE_BYTES: u64 = 1 << 20;
@@ -40,9 +40,6 @@ pub fn from_msgpack(body: &[u8], cap: u64) -> Result<Bytes, Refusal> {
         Ok(()) if reader.position() == body.len() as u64 => Ok(Bytes::from(out.out)),
         Ok(()) => Err(Refusal::invalid("invalid_msgpack", "the body holds more than one msgpack value")),
         Err(_) if out.full => Err(too_large(cap)),
-        Err(error) if error.io_error_kind() == Some(ErrorKind::InvalidData) => {
-            Err(Refusal::invalid("invalid_msgpack", "the body holds binary values or strings that are not UTF-8, which JSON cannot"))
-        }
         Err(error) => Err(Refusal::invalid("invalid_msgpack", format!("the body is not msgpack that reads as JSON: {error}"))),
     }
 }
@@ -113,7 +110,7 @@ struct TextOnly;
 
 impl serde_json::ser::Formatter for TextOnly {
     fn write_byte_array<W: ?Sized + std::io::Write>(&mut self, _writer: &mut W, _value: &[u8]) -> std::io::Result<()> {
-        Err(ErrorKind::InvalidData.into())
+        Err(std::io::Error::other("it holds bytes, or a string that is not UTF-8"))
     }
 }
 

@@ -131,7 +131,10 @@ async fn read_raw(session: &mut Session, cap: u64) -> Result<Bytes, Halt> {
         return Err(too_large(cap).into());
     }
     if waits_for_continue(session) {
+        // Pingora takes an answer before the end of the body for the last one of its connection; this one is not.
+        let keepalive = session.get_keepalive();
         session.write_continue_response().await.map_err(gone)?;
+        session.set_keepalive(keepalive);
     }
     let began = Instant::now();
     let mut body = Body::Empty;

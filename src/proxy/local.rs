@@ -131,7 +131,7 @@ fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(code, Some(8))?;
     head.insert_header("content-type", "application/json")?;
     head.insert_header("cache-control", "no-store")?;
-    super::forward::stamp(&mut head, &exchange.facts, None)?;
+    super::forward::stamp(&mut head, &exchange.facts, exchange.attempts())?;
     Ok(head)
 }
 

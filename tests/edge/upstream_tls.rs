@@ -11,7 +11,7 @@ async fn the_system_authorities_are_trusted_and_the_protocol_is_negotiated() {
         std::fs::write(&authority, origin.authority()).unwrap();
         let run = Run::chain("pii-detector, audit-logger", &[origin.url()]).env("SSL_CERT_FILE", authority.to_str().unwrap());
         let gateway = run.start().await;
-        let answer = gateway.chat("write to jane@example.com").send().await.unwrap();
+        let answer = gateway.chat("write to jane@example.com").send().await.unwrap_or_else(|e| panic!("{e:?}\n{}", gateway.log()));
         assert_eq!(answer.status(), 200, "{}", gateway.log());
         let streamed = gateway.chat_stream("hi").send().await.unwrap().text().await.unwrap();
         assert!(streamed.ends_with("data: [DONE]\n\n"), "{streamed}");
