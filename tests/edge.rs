@@ -35,3 +35,7 @@ mod records;
 /// Start, reload, drain.
 #[path = "edge/life.rs"]
 mod life;
+
+/// The same over HTTP/2 on either side; bounds; observation.
+#[path = "edge/protocols.rs"]
+mod protocols;

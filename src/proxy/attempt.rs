@@ -281,7 +281,8 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);
-    let tried: Vec<String> = attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
+    let tried: Vec<String> =
+        attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
     let timed_out = attempts.iter().all(|a| a.failure == Some(Failure::Timeout));
     let (status, code) = if timed_out { (504, "upstream_timeout") } else { (502, "upstream_error") };
     let message = format!("no target answered; the last reason was {reason}; tried: {}", tried.join(", "));
