@@ -53,3 +53,7 @@ mod routing;
 /// What the gateway answers itself, in every state it can be in.
 #[path = "edge/local_pages.rs"]
 mod local_pages;
+
+/// The same over HTTP/2 on either side; bounds; observation.
+#[path = "edge/protocols.rs"]
+mod protocols;

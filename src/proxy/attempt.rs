@@ -1,14 +1,13 @@
 //! One attempt after another: which target is asked, what its failure means, and what the caller gets when nothing is left.
 
 use super::exchange::{Exchange, Phase, Served};
-use super::relay::{DEFAULT_MAX_RESPONSE, Relay, Stop};
-use super::replay::{DEADLINE, STOPPED};
+use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
+use super::replay::{self, DEADLINE, STOPPED};
 use super::{admit, forward, local};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -20,11 +19,9 @@ use std::time::Duration;
 const KEEPALIVE_SECONDS: u64 = 75;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an upstream may take to end its body after the caller has the whole answer.
-const TAIL: Duration = Duration::from_secs(2);
 
 /// The error of an answer that failed in a way we found out, and noted, ourselves.
-const FAILED: ErrorType = ErrorType::Custom("answer_failed");
+pub(super) const FAILED: ErrorType = ErrorType::Custom("answer_failed");
 
 /// First contact: connection settings, and who asks.
 pub fn arrive(session: &mut Session, exchange: &mut Exchange) {
@@ -151,55 +148,6 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
     Ok(())
 }
 
-/// A piece of the answer's body; returns what may leave now.
-///
-/// # Errors
-/// The answer ends here: a policy stopped it, or the target broke it.
-pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(piece) };
-    if admitted.replay.is_stopping() {
-        // It came with the piece that ended the answer.
-        return Ok(None);
-    }
-    if let Some((target, _)) = admitted.plan.current() {
-        admitted.replay.deadline_in(Some(target.stream_timeout));
-    }
-    let fed = relay.feed(piece, end);
-    if !relay.is_stream() {
-        return match fed {
-            Ok(out) if end => finish_whole(session, out, exchange),
-            Ok(out) => Ok(out),
-            Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
-            Err(Stop::Failed(failure)) => Err(fail(exchange, failure, unreadable())),
-        };
-    }
-    match fed {
-        Ok(out) if relay.is_done() => {
-            admitted.replay.answered();
-            admitted.replay.deadline_in(Some(TAIL));
-            Ok(out)
-        }
-        Ok(out) if relay.tally.error.is_some() => on_error_event(session, out, exchange),
-        Ok(_) if end && relay.tally.chunks == 0 && !started(session) => {
-            Err(fail(exchange, Failure::Broken, Error::explain(FAILED, "the stream is empty")))
-        }
-        Ok(out) if end && !relay.tally.whole => {
-            admitted.plan.failed(Failure::Broken, false);
-            Ok(Some(stop(exchange, out, truncated(), true)))
-        }
-        Ok(out) => Ok(out),
-        Err(Stop::Refused(refusal)) => Ok(Some(stop(exchange, None, refusal, false))),
-        Err(Stop::Failed(failure)) if !started(session) && (admitted.plan.has_next() || !relay.has_left()) => {
-            Err(fail(exchange, failure, unreadable()))
-        }
-        Err(Stop::Failed(failure)) => {
-            admitted.plan.failed(failure, false);
-            let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
-            Ok(Some(stop(exchange, None, Refusal::new(502, "upstream_error", "upstream_error", message), true)))
-        }
-    }
-}
-
 /// An attempt broke after its connection stood.
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
@@ -234,14 +182,10 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
 pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     restore(session, exchange).await;
     let caller_left = *error.esource() == ErrorSource::Downstream && *error.etype() != DEADLINE && *error.etype() != STOPPED;
-    let done = |code, reuse| FailToProxy { error_code: code, can_reuse_downstream: reuse };
+    let done = |code| FailToProxy { error_code: code, can_reuse_downstream: false };
     let has_its_end = *error.etype() == STOPPED && started(session);
-    if has_its_end || is_answered(exchange) {
-        // The head promised to keep the connection: closing it now would break the caller's next request.
-        return done(0, true);
-    }
-    if caller_left && exchange.facts.refused.is_none() {
-        return done(0, false);
+    if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
+        return done(0);
     }
     let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
     exchange.facts.refused = Some(refusal.clone());
@@ -251,7 +195,7 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
         if let Err(error) = local::refuse(&refusal, session, exchange).await {
             log::debug!("the caller left before its refusal: {error}");
         }
-        return done(status, false);
+        return done(status);
     }
     // A whole answer starts with its last byte, so only a stream can be cut short here.
     if let Phase::Answering(_, relay) = &mut exchange.phase
@@ -262,11 +206,11 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
         let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
         exchange.facts.refused = Some(refusal);
         match session.write_response_body(Some(last.into()), true).await {
-            Ok(()) => return done(status, true),
+            Ok(()) => replay::close(&mut session.downstream_session).await,
             Err(error) => log::debug!("the caller left before the end of its stream: {error}"),
         }
     }
-    done(status, false)
+    done(status)
 }
 
 /// Puts the caller's real session back.
@@ -277,12 +221,12 @@ pub async fn restore(session: &mut Session, exchange: &mut Exchange) {
 }
 
 /// A final head was written to the caller. An interim one (our own 100) does not count.
-fn started(session: &Session) -> bool {
+pub(super) fn started(session: &Session) -> bool {
     session.response_written().is_some_and(|head| !head.status.is_informational())
 }
 
 /// Marks the current attempt failed and says whether the next target is asked.
-fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
     let may_move = exchange.gateway.falls_back(failure);
     error.set_retry(false);
     let Some(admitted) = exchange.admitted() else { return error };
@@ -296,7 +240,7 @@ fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box
 }
 
 /// As [`fail`], for an answer under way: another target only while the caller has seen nothing of this one.
-fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
     if !started(session) {
         return fail(exchange, failure, error);
     }
@@ -305,40 +249,6 @@ fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, 
     }
     error.set_retry(false);
     error
-}
-
-/// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, else the end.
-fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let first = exchange.relay().filter(|relay| relay.tally.chunks == 1).and_then(|relay| relay.tally.error);
-    let failure = exchange.relay().and_then(|relay| relay.tally.error).and_then(Failure::of_status);
-    if let (Some(_), Some(failure), false) = (first, failure, started(session))
-        && exchange.gateway.falls_back(failure)
-        && exchange.admitted().is_some_and(|a| a.plan.has_next())
-    {
-        return Err(fail(exchange, failure, Error::explain(FAILED, "the target's stream began with an error")));
-    }
-    let Some(admitted) = exchange.admitted() else { return Ok(out) };
-    if let Some(failure) = failure {
-        admitted.plan.failed(failure, false);
-    }
-    admitted.replay.stop();
-    Ok(out)
-}
-
-/// Ends a stream: with `out`, what else was decided (all of the text so far when the `upstream_broke`), and the refusal's event.
-fn stop(exchange: &mut Exchange, out: Option<Bytes>, refusal: Refusal, upstream_broke: bool) -> Bytes {
-    let (text, refused) = exchange.relay().map(|relay| relay.cut(upstream_broke)).unwrap_or_default();
-    let refusal = refused.unwrap_or(refusal);
-    if let Some(admitted) = exchange.admitted() {
-        admitted.replay.stop();
-    }
-    let event = refusal.event(&exchange.facts.request_id);
-    exchange.facts.refused = Some(refusal);
-    [out.as_deref().unwrap_or_default(), &text[..], &event[..]].concat().into()
-}
-
-fn unreadable() -> Box<Error> {
-    Error::explain(FAILED, "the answer cannot be read")
 }
 
 fn is_answered(exchange: &mut Exchange) -> bool {
@@ -350,70 +260,13 @@ fn is_encoded(head: &ResponseHeader) -> bool {
     head.headers.get(CONTENT_ENCODING).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// A whole answer that a policy refuses: its head was not sent yet, so the caller gets a plain refusal.
-fn become_refusal(exchange: &mut Exchange, refusal: Refusal) -> Result<Option<Bytes>> {
-    let body = Bytes::from(refusal.body(&exchange.facts.request_id));
-    if refusal.status == 409 {
-        exchange.facts.verdict = "block";
-    }
-    exchange.facts.refused = Some(refusal.clone());
-    let mut head = local::refusal_head(&refusal, exchange)?;
-    head.insert_header(CONTENT_LENGTH, body.len())?;
-    if let Some(admitted) = exchange.admitted() {
-        admitted.replay.replace_head(Box::new(head));
-    }
-    Ok(Some(body))
-}
-
-/// The last piece of a whole answer: its length is known now, and an error body is completed for every SDK.
-fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let mut body = out.unwrap_or_default();
-    let status = exchange.relay().map_or(200, |r| r.status);
-    if status >= 400 {
-        if status == 400 && is_context_overflow(&body) && exchange.gateway.falls_back(Failure::ContextLength) {
-            let error = Error::explain(ErrorType::HTTPStatus(400), "the prompt is too long for this target");
-            if exchange.admitted().is_some_and(|a| a.plan.has_next()) {
-                return Err(fail_answering(session, exchange, Failure::ContextLength, error));
-            }
-        }
-        if let Some((target, _)) = exchange.admitted().and_then(|a| a.plan.current()) {
-            body = forward::without_key(body, target);
-        }
-        if let Some(hybrid) = Refusal::complete_foreign(status, &body, &exchange.facts.request_id) {
-            body = hybrid.into();
-            if let Some(head) = exchange.relay().and_then(|r| r.head.as_mut()) {
-                head.remove_header(&CONTENT_ENCODING);
-                head.insert_header(CONTENT_TYPE, "application/json")?;
-            }
-        }
-    }
-    let output_verdict = exchange.relay().map_or("allow", |r| r.answer.verdict());
-    let Some(mut head) = exchange.relay().and_then(|r| r.head.take()) else { return Ok(Some(body)) };
-    head.remove_header(&TRANSFER_ENCODING);
-    head.insert_header(CONTENT_LENGTH, body.len())?;
-    if status >= 400 {
-        head.insert_header(CONTENT_TYPE, "application/json")?;
-    }
-    if output_verdict != "allow" {
-        head.insert_header("x-keeptrusts-verdict", output_verdict)?;
-    }
-    if let Some(admitted) = exchange.admitted() {
-        admitted.replay.replace_head(head);
-    }
-    Ok(Some(body))
-}
-
-fn is_context_overflow(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"context_length_exceeded").is_some()
-}
-
 /// An SSE answer, by its type or, since some providers mislabel theirs, by what was asked for.
 fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
     let media = head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default();
     status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
 }
 
-fn truncated() -> Refusal {
+pub(super) fn truncated() -> Refusal {
     let message = "the provider's answer broke off before its end; what was sent so far is incomplete";
     Refusal::new(502, "upstream_error", "upstream_error", message)
 }
@@ -430,7 +283,8 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);
-    let tried: Vec<String> = attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
+    let tried: Vec<String> =
+        attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
     let timed_out = attempts.iter().all(|a| a.failure == Some(Failure::Timeout));
     let (status, code) = if timed_out { (504, "upstream_timeout") } else { (502, "upstream_error") };
     let message = format!("no target answered; the last reason was {reason}; tried: {}", tried.join(", "));

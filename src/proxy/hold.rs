@@ -191,3 +191,6 @@ fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 
 mod admit;
 mod attempt;
+mod body;
 mod decode;
 mod exchange;
 mod forward;
@@ -98,7 +99,7 @@ impl ProxyHttp for Edge {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        *body = attempt::on_body(session, body.take(), end, exchange)?;
+        *body = body::on_body(session, body.take(), end, exchange)?;
         Ok(None)
     }
 

@@ -87,7 +87,14 @@ impl Relay {
 
     /// An answer that is judged whole, of at most `cap` bytes.
     pub fn whole(status: u16, answer: Answer, cap: u64) -> Self {
-        Self { answer, tally: Tally::default(), status, head: None, left: Vec::new(), form: Form::Whole { body: Gathered::default(), cap } }
+        Self {
+            answer,
+            tally: Tally::default(),
+            status,
+            head: None,
+            left: Vec::new(),
+            form: Form::Whole { body: Gathered::default(), cap },
+        }
     }
 
     /// Whether it is a stream.
@@ -286,7 +293,8 @@ fn may_fail(json: &[u8]) -> bool {
 /// The HTTP status an error inside a stream stands for.
 fn error_status(json: &[u8]) -> u16 {
     let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-    let named = ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
+    let named =
+        ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
     named.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)).unwrap_or(500)
 }
 

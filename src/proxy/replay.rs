@@ -281,7 +281,10 @@ impl CustomSession for Replay {
         self.prolong(began.elapsed());
         match written {
             _ if answered => Ok(end),
-            Ok(_) if stopping => Error::e_explain(STOPPED, "the answer was stopped"),
+            Ok(_) if stopping => {
+                close(self.real_mut()).await;
+                Error::e_explain(STOPPED, "the answer was stopped")
+            }
             result => result,
         }
     }
@@ -365,6 +368,14 @@ impl CustomSession for Replay {
     }
     fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Closes a connection right behind an answer that ended early, before its caller thinks of using it again: Pingora keeps none
+/// after an error, and the head that said so has left. An HTTP/2 connection outlives its streams.
+pub async fn close(real: &mut ServerSession) {
+    if let ServerSession::H1(http1) = real {
+        http1.shutdown().await;
     }
 }
 

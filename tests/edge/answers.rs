@@ -45,8 +45,10 @@ async fn a_value_split_anywhere_is_redacted_and_the_text_around_it_untouched() {
             let events = parts.map(|p| json!({"id": "x", "choices": [{"index": 0, "delta": {"content": p}, "logprobs": null}]}));
             script.push((sse(&events), text.replace(value, label), *value));
         }
-        let letters: Vec<Value> =
-            text.chars().map(|c| json!({"choices": [{"index": 0, "delta": {"content": c}, "logprobs": {"content": [{"token": c}]}}]})).collect();
+        let letters: Vec<Value> = text
+            .chars()
+            .map(|c| json!({"choices": [{"index": 0, "delta": {"content": c}, "logprobs": {"content": [{"token": c}]}}]}))
+            .collect();
         script.push((sse(&letters), text.replace(value, label), *value));
     }
     let mut origin = Origin::start().await;
@@ -88,7 +90,12 @@ async fn every_channel_of_every_choice_is_redacted() {
             _ => t.to_owned(),
         };
         let event = |n: u64, t: String| json!({"choices": [{"index": n, "delta": channel(at, &t)}]});
-        let events = [event(0, json_text(a, true)), event(1, json_text(a, true)), event(1, json_text(b, false)), event(0, json_text(b, false))];
+        let events = [
+            event(0, json_text(a, true)),
+            event(1, json_text(a, true)),
+            event(1, json_text(b, false)),
+            event(0, json_text(b, false)),
+        ];
         origin = origin.streams_bytes(&[&sse(&events)]).then();
     }
     let whole = json!({"choices": [
@@ -111,7 +118,10 @@ async fn every_channel_of_every_choice_is_redacted() {
     assert_eq!(answer.headers()["x-keeptrusts-verdict"], "redact");
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["choices"][0]["message"]["content"], "to [EMAIL_REDACTED] now");
-    assert_eq!((&body["choices"][0]["message"]["reasoning"], &body["choices"][0]["logprobs"]), (&json!("[EMAIL_REDACTED]"), &Value::Null));
+    assert_eq!(
+        (&body["choices"][0]["message"]["reasoning"], &body["choices"][0]["logprobs"]),
+        (&json!("[EMAIL_REDACTED]"), &Value::Null)
+    );
     let arguments = body["choices"][1]["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
     assert_eq!(arguments, "{\"m\":\"[EMAIL_REDACTED]\",\"n\":1.50}");
 }
@@ -122,7 +132,8 @@ async fn action_block_stops_an_answer_before_any_of_the_value_leaves() {
     let streamed: Vec<Value> = events.iter().map(|t| json!({"choices": [{"index": 0, "delta": {"content": t}}]})).collect();
     let body = sse(&streamed);
     let pieces: Vec<&[u8]> = body.split_inclusive(|b| *b == b'}').collect();
-    let origin = Origin::start().await.streams_bytes(&[&body]).then().streams_bytes(&pieces).then().chat("mail jane.doe@example.com");
+    let origin =
+        Origin::start().await.streams_bytes(&[&body]).then().streams_bytes(&pieces).then().chat("mail jane.doe@example.com");
     let gateway = Run::chain(CHAIN, &[origin.url()]).with("policy: {pii-detector: {action: block}}\n").start().await;
     for turn in 0..2 {
         let answer = gateway.chat_stream("hi").send().await.unwrap();
@@ -156,9 +167,15 @@ async fn observation_records_what_it_finds_and_changes_nothing() {
     assert_eq!(origin.requests()[0].json()["messages"][0]["content"], ask);
     for record in gateway.audit("llm.request.completed", 2).await {
         let policies = record["policy"].as_array().unwrap();
-        let said = |kind: &str, phase: &str| policies.iter().find(|p| p["kind"] == kind && p["phase"] == phase).unwrap()["verdict"].clone();
+        let said = |kind: &str, phase: &str| {
+            policies.iter().find(|p| p["kind"] == kind && p["phase"] == phase).unwrap()["verdict"].clone()
+        };
         assert_eq!(said("prompt-injection", "input"), "block", "{record:#}");
-        assert_eq!((said("pii-detector", "input"), said("pii-detector", "output")), (json!("redact"), json!("redact")), "{record:#}");
+        assert_eq!(
+            (said("pii-detector", "input"), said("pii-detector", "output")),
+            (json!("redact"), json!("redact")),
+            "{record:#}"
+        );
         assert_eq!(record["http_status"], 200);
     }
 }
@@ -179,5 +196,8 @@ async fn the_usage_chunk_nobody_asked_for_stays_here_and_is_counted() {
         assert_eq!((&record["usage"]["input_tokens"], &record["usage"]["output_tokens"]), (&json!(7), &json!(5)), "{record:#}");
     }
     let metrics = gateway.client.get(format!("{}/metrics", gateway.admin)).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("keeptrusts_llm_tokens_total{direction=\"input\",model=\"m0\",provider=\"upstream\"} 14"), "{metrics}");
+    assert!(
+        metrics.contains("keeptrusts_llm_tokens_total{direction=\"input\",model=\"m0\",provider=\"upstream\"} 14"),
+        "{metrics}"
+    );
 }

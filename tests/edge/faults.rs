@@ -68,7 +68,10 @@ async fn what_was_decided_before_a_malformed_event_leaves_even_in_one_segment() 
 #[tokio::test]
 async fn an_upstream_cut_in_its_framing_shows_the_text_so_far() {
     let body = piece("Hello, ");
-    let raw = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\nff\r\nda", body.len());
+    let raw = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\nff\r\nda",
+        body.len()
+    );
     let spare = Origin::start().await.chat("spare");
     let origin = Origin::start().await.fragmented(raw.as_bytes(), 40);
     let gateway = Run::chain(CHAIN, &[origin.url(), spare.url()]).start().await;
@@ -83,7 +86,13 @@ async fn an_error_of_the_provider_inside_a_stream_is_the_last_event() {
     for (chain, origin) in [
         (CHAIN, Origin::start().await.streams_bytes(&[body.as_bytes()])),
         ("audit-logger", Origin::start().await.streams_bytes(&[body.as_bytes()])),
-        (CHAIN, Origin::start().await.streams_bytes(&[piece("Hello, ").as_bytes(), piece("wor").as_bytes(), error.as_bytes()]).truncates_after(3)),
+        (
+            CHAIN,
+            Origin::start()
+                .await
+                .streams_bytes(&[piece("Hello, ").as_bytes(), piece("wor").as_bytes(), error.as_bytes()])
+                .truncates_after(3),
+        ),
     ] {
         let gateway = Run::chain(chain, &[origin.url()]).start().await;
         let (_, got) = stream(&gateway).await;
@@ -110,7 +119,11 @@ async fn a_stream_that_dies_before_its_first_byte_is_asked_of_the_next_target() 
         let spare = Origin::start().await.streams_text(&["spare"]);
         let gateway = Run::chain(CHAIN, &[first.url(), spare.url()]).start().await;
         let answer = gateway.chat_stream("hi").send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["x-keeptrusts-target"].to_str().unwrap()), (200, "t1"), "turn {turn}");
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["x-keeptrusts-target"].to_str().unwrap()),
+            (200, "t1"),
+            "turn {turn}"
+        );
         let body = answer.text().await.unwrap();
         assert!(body.contains("spare") && body.ends_with("data: [DONE]\n\n") && !body.contains("error"), "turn {turn}: {body}");
         let record = gateway.completed().await;
@@ -128,7 +141,10 @@ async fn a_whole_answer_that_cannot_be_had_is_a_502_that_every_sdk_reads() {
         let answer = gateway.chat("hi").send().await.unwrap();
         assert_eq!(answer.status(), 502, "turn {turn}");
         let body: serde_json::Value = answer.json().await.unwrap();
-        assert!(body["message"].is_string() && body["error"]["message"] == body["message"] && body["status_code"] == 502, "{body}");
+        assert!(
+            body["message"].is_string() && body["error"]["message"] == body["message"] && body["status_code"] == 502,
+            "{body}"
+        );
         assert!(["type", "param", "code"].iter().all(|f| body[f].is_string()), "{body}");
     }
     for record in gateway.audit("llm.request.completed", 3).await {
@@ -162,7 +178,15 @@ async fn a_slow_reader_costs_neither_memory_nor_the_stream() {
     // Longer than the stream timeout: the pause is the caller's, not the upstream's.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
-    let kb = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap().trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap();
+    let kb = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .unwrap();
     assert!(kb < 100_000, "{kb} kB");
     while let Some(chunk) = answer.chunk().await.expect("no break") {
         bytes += chunk.len();

@@ -10,7 +10,10 @@ const ASK: &str = "{\"model\":\"m0\",\"stream\":true,\"messages\":[{\"role\":\"u
 
 async fn ask(address: &str) -> TcpStream {
     let mut socket = TcpStream::connect(address).await.unwrap();
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK}", ASK.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ASK}",
+        ASK.len()
+    );
     socket.write_all(head.as_bytes()).await.unwrap();
     socket
 }
@@ -59,7 +62,12 @@ async fn a_caller_that_leaves_before_the_first_byte_cancels_the_upstream_too() {
 #[tokio::test]
 async fn a_caller_that_closes_right_after_done_is_a_success_and_the_upstream_connection_is_kept() {
     let origin = Origin::start().await.streams(
-        &["{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}", "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}", "[DONE]", "late"],
+        &[
+            "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}",
+            "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}",
+            "[DONE]",
+            "late",
+        ],
         Duration::from_millis(30),
     );
     let gateway = Run::chain(CHAIN, &[origin.url()]).start().await;

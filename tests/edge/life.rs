@@ -90,12 +90,20 @@ async fn it_says_why_it_does_not_start() {
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/policy-config.yaml");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
-    let out = kt(dir.path(), &["gateway", "run", "--policy-config", config, "--listen", &listen, "--admin-listen", "127.0.0.1:0"]);
+    let out =
+        kt(dir.path(), &["gateway", "run", "--policy-config", config, "--listen", &listen, "--admin-listen", "127.0.0.1:0"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(errors(&out).contains(&listen) && errors(&out).contains("in use"), "{}", errors(&out));
 
-    std::fs::write(dir.path().join("bad.yaml"), "pack: {name: x, version: 1.0.0, enabled: true, colour: 1}\npolicies: {chain: [pii]}\n").unwrap();
-    let out = kt(dir.path(), &["gateway", "run", "--policy-config", "bad.yaml", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    std::fs::write(
+        dir.path().join("bad.yaml"),
+        "pack: {name: x, version: 1.0.0, enabled: true, colour: 1}\npolicies: {chain: [pii]}\n",
+    )
+    .unwrap();
+    let out = kt(
+        dir.path(),
+        &["gateway", "run", "--policy-config", "bad.yaml", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+    );
     assert_eq!(out.status.code(), Some(2));
     assert!(errors(&out).contains("E001") && errors(&out).contains("E002"), "{}", errors(&out));
 }
