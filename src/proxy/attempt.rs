@@ -7,7 +7,8 @@ use super::{admit, forward, local};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::Version;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -123,9 +124,8 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     };
     admitted.replay.deadline_in(Some(target.stream_timeout));
     // The body may change, and Pingora flushes each piece only when the length is open.
-    for name in [CONTENT_LENGTH, CONNECTION, UPGRADE] {
-        head.remove_header(&name);
-    }
+    forward::drop_hop_by_hop(head);
+    head.remove_header(&CONTENT_LENGTH);
     debug_assert!(session.response_written().is_none_or(|h| h.status.is_informational()));
     answering(exchange, relay);
     Ok(())
@@ -143,7 +143,12 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
             head.insert_header("cache-control", "no-cache")?;
             head.insert_header("x-accel-buffering", "no")?;
         }
-        false => relay.head = Some(Box::new(head.clone())),
+        false => {
+            let mut head = Box::new(head.clone());
+            // Over HTTP/2 the target's version would stay, which an HTTP/1.1 caller cannot be sent.
+            head.set_version(Version::HTTP_11);
+            relay.head = Some(head);
+        }
     }
     Ok(())
 }

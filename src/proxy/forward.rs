@@ -4,7 +4,8 @@ use super::exchange::{Exchange, Facts};
 use crate::openai::request::Endpoint;
 use crate::upstream::{Key, Target};
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{PROXY_AUTHENTICATE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Uri};
 use pingora_core::protocols::tls::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -96,6 +97,18 @@ pub fn without_key(body: Bytes, target: &Target) -> Bytes {
         Ok(text) if !key.is_empty() && text.contains(key) => text.replace(key, "***").into(),
         _ => body,
     }
+}
+
+/// Removes what concerns the provider's connection alone, and what its `Connection` header names (RFC 9110, section 7.6.1).
+/// Transfer-Encoding stays: it tells Pingora how the body is framed.
+pub fn drop_hop_by_hop(head: &mut ResponseHeader) {
+    let named = head.headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    let named: Vec<HeaderName> = named.filter(|name| *name != TRANSFER_ENCODING).collect();
+    for name in named.iter().chain(&[CONNECTION, UPGRADE, PROXY_AUTHENTICATE, TRAILER]) {
+        head.remove_header(name);
+    }
+    head.remove_header("keep-alive");
 }
 
 /// Removes what a caller must not see from a provider's head, and adds ours.

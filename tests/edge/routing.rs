@@ -66,7 +66,7 @@ async fn a_providers_own_error_is_kept_and_completed_and_never_quotes_the_key() 
     let flat = r#"{"message":"no key-0 here","type":"t","param":"p","code":"c"}"#;
     let cases = [
         (long("400", &format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{flat}", flat.len())), 400, "no *** here", "c"),
-        (long("422", "content-length: 41\r\n\r\n{\"error\":{\"message\":\"no\",\"type\":\"t\",\"x\":1}}"), 422, "no", "t"),
+        (long("422", "content-length: 43\r\n\r\n{\"error\":{\"message\":\"no\",\"type\":\"t\",\"x\":1}}"), 422, "no", "t"),
         (long("500", "content-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"), 500, "the provider answered 500 without a readable reason", "upstream_error"),
         (long("503", "retry-after: 7\r\ncontent-length: 0\r\n\r\n"), 503, "the provider answered 503 without a body", "upstream_error"),
         (long("429", "retry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), 429, "the provider answered 429 without a readable reason", "upstream_error"),
