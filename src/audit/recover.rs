@@ -14,7 +14,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// How long another process may take to let go of the log.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// A log ready to be written.
 pub(super) struct Recovered {
@@ -61,13 +65,18 @@ pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64) -> Result
     Ok(Recovered { lock, store, segment, next: log.next, link: log.link, orphans, cut })
 }
 
+/// Takes the lock, waiting a moment for a process that is just leaving: a quick restart is no second gateway.
 fn hold(path: &Path) -> Result<File, AuditError> {
     let lock =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(AuditError::at(path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(AuditError::Locked { path: path.to_path_buf() }),
-        Err(TryLockError::Error(source)) => Err(AuditError::Io { path: path.to_path_buf(), source }),
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) => return Err(AuditError::Locked { path: path.to_path_buf() }),
+            Err(TryLockError::Error(source)) => return Err(AuditError::Io { path: path.to_path_buf(), source }),
+        }
     }
 }
 

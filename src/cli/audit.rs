@@ -114,7 +114,7 @@ fn as_text(origin: &Origin, checked: &Result<Scanned, Damage>) -> String {
         }
     };
     let tally = log.tally;
-    let mut text = format!("{origin}: intact, {} records in {} segments\n", log.next, log.segments);
+    let mut text = format!("{origin}: intact, {} records in {} segment(s)\n", log.next, log.segments);
     text += &format!(
         "  exchanges: {} received = {} completed + {} interrupted + {} open; {} refused\n",
         tally.received,

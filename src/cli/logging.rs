@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn libraries_do_not_speak_below_info_whatever_is_asked() {
         let asked = |target: &str, level| is_ours_to_say(&Metadata::builder().target(target).level(level).build());
-        assert!(asked("kt::proxy", Level::Trace) && asked("kt", Level::Debug) && asked("rustls", Level::Info));
-        assert!(!asked("rustls::conn", Level::Debug) && !asked("ktx", Level::Trace) && !asked("h2", Level::Trace));
+        assert!(asked("kt::proxy", Level::Trace) && asked("kt", Level::Debug) && asked("library", Level::Info));
+        assert!(!asked("library::module", Level::Debug) && !asked("ktx", Level::Trace) && !asked("h2", Level::Trace));
     }
 }

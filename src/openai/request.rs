@@ -4,8 +4,8 @@ mod message;
 mod scan;
 mod structural;
 
-pub(super) use structural::{is_base64, is_data_url};
 pub use structural::{Place, STRUCTURAL, is_name};
+pub(super) use structural::{is_base64, is_data_url};
 
 use super::edit::Splice;
 use super::json::{Offsets, encode};

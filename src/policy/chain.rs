@@ -159,9 +159,10 @@ impl Ruling {
         }
     }
 
-    /// How many places of the body were replaced.
+    /// How many values of the body were replaced; a long one may take more than one splice.
     pub fn redactions(&self) -> usize {
-        self.splices.len()
+        let redacting = self.decisions.iter().filter(|d| d.verdict == Verdict::Redact.as_str());
+        redacting.flat_map(|d| &d.found).map(|(_, count)| *count as usize).sum()
     }
 }
 

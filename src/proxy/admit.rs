@@ -13,16 +13,26 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 use std::time::Instant;
 
-/// Reads and judges one request. On success the exchange is [`Phase::Admitted`] and its `received` record is durable.
+/// Reads and judges one request that came through the `gate`: its head is sound and there is room. On success the exchange is [`Phase::Admitted`] and its `received` record is durable.
 ///
 /// # Errors
 /// [`Halt::Refused`]: the refusal's own record is durable. [`Halt::Gone`]: the caller left; that is recorded too.
-pub async fn admit(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchange, journal: &Journal) -> Result<(), Halt> {
+pub async fn admit(
+    endpoint: Endpoint,
+    gate: Result<(), Refusal>,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    journal: &Journal,
+) -> Result<(), Halt> {
     exchange.facts.endpoint = Some(endpoint);
     exchange.facts.verdict = "allow";
     let mut ticket = journal.admit().await.map_err(|why| audit_unavailable(&why))?;
     exchange.facts.event_id = ticket.id().to_string();
-    match judge(endpoint, session, exchange).await {
+    let judged = match gate {
+        Ok(()) => judge(endpoint, session, exchange).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match judged {
         Ok(judged) => {
             let received = record::received(exchange, judged.plan.current().map(|(target, _)| &*target.id));
             ticket.received(received).await.map_err(|why| audit_unavailable(&why))?;
@@ -37,6 +47,11 @@ pub async fn admit(endpoint: Endpoint, session: &mut Session, exchange: &mut Exc
     }
 }
 
+/// 503 for everything under `/v1/` while `pack.enabled` is false.
+pub fn switched_off() -> Refusal {
+    Refusal::unavailable("not_ready", "this gateway is switched off (pack.enabled is false)")
+}
+
 struct Judged {
     plan: crate::upstream::Plan,
     draft: Draft,
@@ -47,7 +62,7 @@ struct Judged {
 async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchange) -> Result<Judged, Halt> {
     let gateway = exchange.gateway.clone();
     if !gateway.enabled {
-        return Err(Refusal::unavailable("not_ready", "this gateway is switched off (pack.enabled is false)").into());
+        return Err(switched_off().into());
     }
     let body = intake::read(session, &gateway.limits).await?;
     let since = Instant::now();

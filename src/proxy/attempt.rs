@@ -1,26 +1,24 @@
 //! One attempt after another: which target is asked, what its failure means, and what the caller gets when nothing is left.
 
-use super::exchange::{Exchange, Facts, Phase, Served};
+use super::exchange::{Exchange, Phase, Served};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
 use super::replay::{self, DEADLINE, STOPPED};
 use super::{admit, forward, local};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, Session};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Node clients keep idle sockets for a minute and more; closing first is a race they lose.
 const KEEPALIVE_SECONDS: u64 = 75;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest header value of the caller's that is kept for the record, in bytes.
-const MAX_FACT: usize = 256;
 
 /// The error of an answer that failed in a way we found out, and noted, ourselves.
 pub(super) const FAILED: ErrorType = ErrorType::Custom("answer_failed");
@@ -84,7 +82,8 @@ pub fn request_head(head: &mut RequestHeader, exchange: &mut Exchange) -> Result
 /// # Errors
 /// A failure; retried when its trigger is set and another target follows.
 pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-    if head.status.is_informational() {
+    // Nobody asked for another protocol: a 101 is no interim answer but an odd final one.
+    if head.status.is_informational() && head.status.as_u16() != 101 {
         return Ok(());
     }
     let status = head.status.as_u16();
@@ -95,7 +94,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     let stream = is_stream(head, exchange.facts.stream, status);
     let failure = match Failure::of_status(status) {
         Some(failure) => Some(failure),
-        None if head.status.is_redirection() => Some(Failure::Unreadable),
+        None if head.status.is_redirection() || status == 101 => Some(Failure::Unreadable),
         None if is_encoded(head) => Some(Failure::Unreadable),
         None => None,
     };
@@ -108,7 +107,9 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         note_health(&target, Some(failure));
         if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
             let message = format!("the provider answered {status} without a body");
-            exchange.facts.refused = Some(Refusal::new(status, "upstream_error", "upstream_error", message));
+            let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+            let refusal = Refusal::new(status, "upstream_error", "upstream_error", message);
+            exchange.facts.refused = Some(Refusal { retry_after, ..refusal });
             return Error::e_explain(STOPPED, "an error without a body");
         }
     } else {
@@ -227,6 +228,7 @@ pub(super) fn started(session: &Session) -> bool {
 /// Marks the current attempt failed and says whether the next target is asked.
 pub(super) fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
     let may_move = exchange.gateway.falls_back(failure);
+    error.set_retry(false);
     let Some(admitted) = exchange.admitted() else { return error };
     if let Some((target, _)) = admitted.plan.current() {
         note_health(target, Some(failure));
@@ -320,35 +322,4 @@ fn back_to_admitted(exchange: &mut Exchange) {
 
 fn internal<T>(why: &'static str) -> Result<T> {
     Error::e_explain(ErrorType::InternalError, why)
-}
-
-impl Facts {
-    /// Notes who asks, from the head. Values are bounded: they end up in records.
-    fn arrived(&mut self, head: &RequestHeader, client: Option<String>) {
-        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
-        let kept = |name: &str| text(name).map(|v| v.chars().take(MAX_FACT).collect::<String>());
-        self.began = Some(Instant::now());
-        self.path = head.uri.path().chars().take(MAX_FACT).collect();
-        self.client = client;
-        self.user_agent = kept(USER_AGENT.as_str());
-        self.user = kept("x-user-id");
-        self.team = kept("x-team-id");
-        self.conversation = kept("x-conversation-id");
-        self.retry = text("x-stainless-retry-count").and_then(|n| n.parse().ok());
-        let fresh = uuid::Uuid::now_v7();
-        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()));
-        self.request_id = id.map_or_else(|| fresh.to_string(), Into::into);
-        let trace = text("traceparent").and_then(trace_id);
-        self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
-        self.span_id = fresh.simple().to_string()[16..].to_owned();
-        self.verdict = "allow";
-    }
-}
-
-/// The trace id of a W3C `traceparent`.
-fn trace_id(value: &str) -> Option<&str> {
-    let mut parts = value.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_hexdigit()) && s.bytes().any(|b| b != b'0');
-    (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }

@@ -2,7 +2,7 @@
 
 use super::attempt::{FAILED, fail, fail_answering, started, truncated};
 use super::exchange::{Exchange, Phase};
-use super::local;
+use super::{forward, local};
 use super::relay::Stop;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
@@ -119,6 +119,9 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
             if exchange.admitted().is_some_and(|a| a.plan.has_next()) {
                 return Err(fail_answering(session, exchange, Failure::ContextLength, error));
             }
+        }
+        if let Some((target, _)) = exchange.admitted().and_then(|a| a.plan.current()) {
+            body = forward::without_key(body, target);
         }
         if let Some(hybrid) = Refusal::complete_foreign(status, &body, &exchange.facts.request_id) {
             body = hybrid.into();

@@ -34,7 +34,7 @@ pub fn from_msgpack(body: &[u8], cap: u64) -> Result<Bytes, Refusal> {
     let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(body));
     reader.set_max_depth(MAX_MSGPACK_DEPTH);
     let mut out = Capped { out: Vec::with_capacity(body.len() + body.len() / 4), cap, full: false };
-    let mut writer = serde_json::Serializer::new(&mut out);
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, TextOnly);
     let outcome = serde_transcode::transcode(&mut reader, &mut writer);
     match outcome {
         Ok(()) if reader.position() == body.len() as u64 => Ok(Bytes::from(out.out)),
@@ -103,6 +103,15 @@ fn broken() -> Refusal {
 pub fn too_large(cap: u64) -> Refusal {
     let message = format!("the body is larger than {cap} bytes (size_limits.max_body_bytes)");
     Refusal::new(413, "invalid_request_error", "body_too_large", message)
+}
+
+/// Compact JSON that refuses bytes: as an array of numbers no policy would read them.
+struct TextOnly;
+
+impl serde_json::ser::Formatter for TextOnly {
+    fn write_byte_array<W: ?Sized + std::io::Write>(&mut self, _writer: &mut W, _value: &[u8]) -> std::io::Result<()> {
+        Err(std::io::Error::other("it holds bytes, or a string that is not UTF-8"))
+    }
 }
 
 /// A writer that stops at a cap.
@@ -185,5 +194,13 @@ mod tests {
         assert_eq!(from_msgpack(&[0xc1], 1024).unwrap_err().status, 400);
         assert_eq!(from_msgpack(&[0x01, 0x01], 1024).unwrap_err().status, 400);
         assert_eq!(from_msgpack(&body, 4).unwrap_err().status, 413);
+    }
+
+    #[test]
+    fn msgpack_bytes_that_no_policy_could_read_are_refused() {
+        let (bin, ext, not_utf8) = (&[0x91, 0xc4, 0x01, b'a'][..], &[0x91, 0xd4, 0x01, 0x02][..], &[0x91, 0xa2, 0xff, 0xfe][..]);
+        for body in [bin, ext, not_utf8] {
+            assert_eq!(from_msgpack(body, 1024).unwrap_err().code, "invalid_msgpack", "{body:?}");
+        }
     }
 }

@@ -12,8 +12,13 @@ use crate::refusal::Refusal;
 use crate::server::status::InFlight;
 use crate::upstream::Plan;
 use bytes::Bytes;
+use http::header::USER_AGENT;
+use pingora_http::RequestHeader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The longest header value of the caller's that is kept for the record, in characters.
+const MAX_FACT: usize = 256;
 
 /// One request and its answer.
 pub struct Exchange {
@@ -154,6 +159,14 @@ impl Exchange {
         }
     }
 
+    /// How many targets were asked, once one was.
+    pub fn attempts(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted.plan.attempts().len()),
+            Phase::Arrived | Phase::Settled => None,
+        }
+    }
+
     /// The answer under way.
     pub fn relay(&mut self) -> Option<&mut Relay> {
         match &mut self.phase {
@@ -171,4 +184,35 @@ impl Draft {
         let splices: Vec<Splice> = self.redactions.iter().cloned().chain(model).chain(usage).collect();
         apply(&self.body, splices)
     }
+}
+
+impl Facts {
+    /// Notes who asks, from the head. Values are bounded: they end up in records.
+    pub fn arrived(&mut self, head: &RequestHeader, client: Option<String>) {
+        let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
+        let kept = |name: &str| text(name).map(|v| v.chars().take(MAX_FACT).collect::<String>());
+        self.began = Some(Instant::now());
+        self.path = head.uri.path().chars().take(MAX_FACT).collect();
+        self.client = client;
+        self.user_agent = kept(USER_AGENT.as_str());
+        self.user = kept("x-user-id");
+        self.team = kept("x-team-id");
+        self.conversation = kept("x-conversation-id");
+        self.retry = text("x-stainless-retry-count").and_then(|n| n.parse().ok());
+        let fresh = uuid::Uuid::now_v7();
+        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()));
+        self.request_id = id.map_or_else(|| fresh.to_string(), Into::into);
+        let trace = text("traceparent").and_then(trace_id);
+        self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
+        self.span_id = fresh.simple().to_string()[16..].to_owned();
+        self.verdict = "allow";
+    }
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_id(value: &str) -> Option<&str> {
+    let mut parts = value.split('-');
+    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
+    let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) && s.bytes().any(|b| b != b'0');
+    (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }

@@ -3,6 +3,7 @@
 use super::exchange::{Exchange, Facts};
 use crate::openai::request::Endpoint;
 use crate::upstream::{Key, Target};
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Uri};
 use pingora_core::protocols::tls::ALPN;
@@ -87,6 +88,16 @@ fn authenticate(head: &mut RequestHeader, target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// An error body without the key it was asked with: some providers quote what they refuse.
+pub fn without_key(body: Bytes, target: &Target) -> Bytes {
+    let Key::Present(secret) = &target.key else { return body };
+    let key = secret.expose();
+    match std::str::from_utf8(&body) {
+        Ok(text) if !key.is_empty() && text.contains(key) => text.replace(key, "***").into(),
+        _ => body,
+    }
+}
+
 /// Removes what a caller must not see from a provider's head, and adds ours.
 ///
 /// # Errors
@@ -98,8 +109,7 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
     for name in names {
         head.remove_header(&name);
     }
-    let attempts = exchange.admitted().map(|a| a.plan.attempts().len());
-    stamp(head, &exchange.facts, attempts)
+    stamp(head, &exchange.facts, exchange.attempts())
 }
 
 /// Our headers on every answer.

@@ -6,6 +6,7 @@ use crate::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use pingora::time::timeout;
+use pingora_core::ErrorType;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::time::{Duration, Instant};
@@ -33,13 +34,20 @@ impl From<Refusal> for Halt {
     }
 }
 
-/// Refuses heads that two readers could frame differently, or that are too large. Pingora itself refuses conflicting lengths,
-/// unknown transfer codings and folded headers.
+/// Refuses heads that two readers could frame differently, or that are too large; their connection is closed, for nobody knows
+/// where the next request begins. Pingora itself refuses conflicting lengths and folded headers.
 ///
 /// # Errors
 /// 400, 414 or 431.
-pub fn check_head(session: &Session, limits: &SizeLimits) -> Result<(), Refusal> {
-    let head = session.req_header();
+pub fn check_head(session: &mut Session, limits: &SizeLimits) -> Result<(), Refusal> {
+    let checked = check_sizes(session.req_header(), limits).and_then(|()| check_framing(session));
+    if checked.is_err() {
+        session.set_keepalive(None);
+    }
+    checked
+}
+
+fn check_sizes(head: &RequestHeader, limits: &SizeLimits) -> Result<(), Refusal> {
     if head.raw_path().len() as u64 > limits.max_url_bytes {
         let message = format!("the URL is longer than {} bytes (size_limits.max_url_bytes)", limits.max_url_bytes);
         return Err(Refusal::new(414, "invalid_request_error", "url_too_long", message));
@@ -49,11 +57,25 @@ pub fn check_head(session: &Session, limits: &SizeLimits) -> Result<(), Refusal>
         let message = format!("the headers are larger than {} bytes (size_limits.max_header_bytes)", limits.max_header_bytes);
         return Err(Refusal::new(431, "invalid_request_error", "headers_too_large", message));
     }
+    Ok(())
+}
+
+fn check_framing(session: &Session) -> Result<(), Refusal> {
+    let head = session.req_header();
     if head.version == http::Version::HTTP_11 && !head.headers.contains_key(HOST) {
         return Err(Refusal::invalid("missing_host", "an HTTP/1.1 request carries a Host header (RFC 9112, section 3.2)"));
     }
-    if head.headers.contains_key(TRANSFER_ENCODING) && raw_has_content_length(session) {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let (coding, another) = (codings.next(), codings.next());
+    if coding.is_some() && raw_has_content_length(session) {
         return Err(Refusal::invalid("ambiguous_framing", "a request carries Content-Length or Transfer-Encoding, not both"));
+    }
+    if another.is_some() || coding.is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Refusal::invalid("ambiguous_framing", "Transfer-Encoding is `chunked`, once, or is not there"));
+    }
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|n| n.as_bytes().contains(&b',')) || lengths.next().is_some() {
+        return Err(Refusal::invalid("ambiguous_framing", "Content-Length is there once, with one number"));
     }
     Ok(())
 }
@@ -65,10 +87,10 @@ pub fn check_head(session: &Session, limits: &SizeLimits) -> Result<(), Refusal>
 pub async fn read(session: &mut Session, limits: &SizeLimits) -> Result<Bytes, Halt> {
     let media = media_type(session.req_header())?;
     let body = read_raw(session, limits.max_body_bytes).await?;
-    let body = match session.req_header().headers.get(CONTENT_ENCODING) {
-        None => body,
-        Some(coding) => decode(coding.to_str().unwrap_or("?"), body, limits.max_body_bytes)?,
-    };
+    // Two headers are one list.
+    let codings = session.req_header().headers.get_all(CONTENT_ENCODING).iter();
+    let codings: Vec<&str> = codings.map(|coding| coding.to_str().unwrap_or("?")).collect();
+    let body = decode(&codings.join(","), body, limits.max_body_bytes)?;
     match media {
         Media::Json => Ok(body),
         Media::MsgPack => Ok(from_msgpack(&body, limits.max_body_bytes)?),
@@ -105,23 +127,19 @@ fn media_type(head: &RequestHeader) -> Result<Media, Refusal> {
 async fn read_raw(session: &mut Session, cap: u64) -> Result<Bytes, Halt> {
     let head = session.req_header();
     let length = head.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse::<u64>().ok());
-    let expects = head.headers.get(EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if length.is_some_and(|n| n > cap) {
-        if !expects {
-            drain(session).await;
-        }
-        session.set_keepalive(None);
         return Err(too_large(cap).into());
     }
-    if expects {
-        session.write_continue_response().await.map_err(Halt::Gone)?;
+    if waits_for_continue(session) {
+        // Pingora takes an answer before the end of the body for the last one of its connection; this one is not.
+        let keepalive = session.get_keepalive();
+        session.write_continue_response().await.map_err(gone)?;
+        session.set_keepalive(keepalive);
     }
     let began = Instant::now();
     let mut body = Body::Empty;
     while let Some(chunk) = next_chunk(session, began).await? {
         if (body.len() + chunk.len()) as u64 > cap {
-            drain(session).await;
-            session.set_keepalive(None);
             return Err(too_large(cap).into());
         }
         body.push(chunk, length.unwrap_or_default() as usize);
@@ -133,7 +151,11 @@ async fn next_chunk(session: &mut Session, began: Instant) -> Result<Option<Byte
     let limit = CHUNK_TIMEOUT.min(BODY_TIMEOUT.saturating_sub(began.elapsed()));
     match timeout(limit, session.downstream_session.read_request_body()).await {
         Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(error)) => Err(Halt::Gone(error)),
+        Ok(Err(error)) if is_malformed(&error) => {
+            session.set_keepalive(None);
+            Err(Refusal::invalid("malformed_chunk", "the chunked body is not framed as RFC 9112, section 7.1 has it").into())
+        }
+        Ok(Err(error)) => Err(gone(error)),
         Err(_) => {
             session.set_keepalive(None);
             Err(Refusal::new(408, "invalid_request_error", "upload_timeout", "the request body did not arrive in time").into())
@@ -141,18 +163,45 @@ async fn next_chunk(session: &mut Session, began: Instant) -> Result<Option<Byte
     }
 }
 
-/// Reads and drops a bounded part of what the caller is still sending.
-async fn drain(session: &mut Session) {
-    let _ = timeout(DRAIN_TIME, async {
+/// Reads and drops a bounded rest of a body nobody needs, before its request is answered: the caller sees the answer instead of a
+/// reset, and its connection can carry the next request. A caller that waits for 100 sends nothing, so its connection is closed.
+pub async fn discard(session: &mut Session) {
+    if session.downstream_session.is_body_done() {
+        return;
+    }
+    if waits_for_continue(session) || !drain(session).await {
+        session.set_keepalive(None);
+    }
+}
+
+/// Whether the end was reached.
+async fn drain(session: &mut Session) -> bool {
+    let all = async {
         let mut dropped = 0;
-        while let Ok(Some(chunk)) = session.downstream_session.read_request_body().await {
+        while let Some(chunk) = session.downstream_session.read_request_body().await.ok()? {
             dropped += chunk.len() as u64;
             if dropped > DRAIN_BYTES {
-                break;
+                return None;
             }
         }
-    })
-    .await;
+        Some(())
+    };
+    matches!(timeout(DRAIN_TIME, all).await, Ok(Some(())))
+}
+
+fn waits_for_continue(session: &Session) -> bool {
+    let expects = session.req_header().headers.get(EXPECT);
+    expects.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) && session.response_written().is_none()
+}
+
+/// Pingora's names for chunks it cannot read.
+fn is_malformed(error: &pingora_core::Error) -> bool {
+    matches!(error.etype(), ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd"))
+}
+
+fn gone(mut error: Box<pingora_core::Error>) -> Halt {
+    error.as_down();
+    Halt::Gone(error)
 }
 
 /// Pingora drops Content-Length when both are there; the raw head still shows it.

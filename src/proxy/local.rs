@@ -1,6 +1,7 @@
 //! What the gateway answers itself: health, models, warm-up, refusals.
 
 use super::exchange::Exchange;
+use super::intake;
 use crate::gateway::Gateway;
 use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
@@ -19,10 +20,8 @@ pub enum Route {
     Llm(Endpoint),
     /// Answered here.
     Local(Page),
-    /// Nothing is here for this method; the value is for `Allow`.
-    WrongMethod(&'static str),
-    /// Nothing is here.
-    Unknown,
+    /// Nothing is here, or not for this method, or not now.
+    Refused(Refusal),
 }
 
 /// A page of our own.
@@ -42,28 +41,33 @@ pub enum Page {
     TcpWarming,
 }
 
-/// Reads a request line. Paths are matched exactly: what is not listed is not forwarded.
-pub fn route(method: &Method, path: &str) -> Route {
-    let post = |endpoint| if method == Method::POST { Route::Llm(endpoint) } else { Route::WrongMethod("POST") };
-    let get = |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
-    match path {
-        "/v1/chat/completions" => post(Endpoint::ChatCompletions),
-        "/v1/completions" => post(Endpoint::Completions),
-        "/v1/embeddings" => post(Endpoint::Embeddings),
-        "/v1/models" => get(Page::Models),
-        "/v1/tcp_warming" => get(Page::TcpWarming),
-        "/health" => get(Page::Health),
-        "/healthz" => get(Page::Healthz),
-        "/readyz" => get(Page::Readyz),
+/// Reads a request line. Paths are matched exactly: what is not listed is not forwarded. With `enabled` false everything under
+/// `/v1/` is refused; requests the chain would have read are left to `admit`, which records them.
+pub fn route(method: &Method, path: &str, enabled: bool) -> Route {
+    let by = |methods: &'static str, route| match methods.split(", ").any(|m| m == method.as_str()) {
+        true => route,
+        false => Route::Refused(wrong_method(method, path, methods)),
+    };
+    let page = |page| by("GET, HEAD", Route::Local(page));
+    let route = match path {
+        _ if method == Method::CONNECT => Route::Refused(wrong_method(method, path, "GET, HEAD, POST")),
+        "/v1/chat/completions" => return by("POST", Route::Llm(Endpoint::ChatCompletions)),
+        "/v1/completions" => return by("POST", Route::Llm(Endpoint::Completions)),
+        "/v1/embeddings" => return by("POST", Route::Llm(Endpoint::Embeddings)),
+        "/v1/models" => page(Page::Models),
+        "/v1/tcp_warming" => page(Page::TcpWarming),
+        "/health" => page(Page::Health),
+        "/healthz" => page(Page::Healthz),
+        "/readyz" => page(Page::Readyz),
         _ => match path.strip_prefix("/v1/models/") {
-            Some(id) if !id.is_empty() => get(Page::Model(percent_decoded(id))),
-            _ => Route::Unknown,
+            Some(id) if !id.is_empty() => page(Page::Model(percent_decoded(id))),
+            _ => Route::Refused(not_found(method, path)),
         },
-    }
+    };
+    if !enabled && path.starts_with("/v1/") { Route::Refused(super::admit::switched_off()) } else { route }
 }
 
-/// The refusal for what is not here.
-pub fn not_found(method: &Method, path: &str) -> Refusal {
+fn not_found(method: &Method, path: &str) -> Refusal {
     let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
     let message = format!(
         "{method} {path} is not served: this gateway serves /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models, \
@@ -72,8 +76,7 @@ pub fn not_found(method: &Method, path: &str) -> Refusal {
     Refusal::new(404, "invalid_request_error", "unknown_url", message)
 }
 
-/// The refusal for a known path asked by another method.
-pub fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
+fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
     let refusal = Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
     Refusal { allow: Some(allow), ..refusal }
 }
@@ -128,11 +131,12 @@ fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(code, Some(8))?;
     head.insert_header("content-type", "application/json")?;
     head.insert_header("cache-control", "no-store")?;
-    super::forward::stamp(&mut head, &exchange.facts, None)?;
+    super::forward::stamp(&mut head, &exchange.facts, exchange.attempts())?;
     Ok(head)
 }
 
 async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> Result<()> {
+    intake::discard(session).await;
     let only_head = session.req_header().method == Method::HEAD;
     head.insert_header("content-length", body.len())?;
     session.write_response_header(Box::new(head), only_head).await?;
@@ -204,23 +208,37 @@ mod tests {
     #[test]
     fn only_listed_paths_lead_anywhere() {
         let cases = [
-            ("POST", "/v1/chat/completions", Route::Llm(Endpoint::ChatCompletions)),
-            ("GET", "/v1/chat/completions", Route::WrongMethod("POST")),
-            ("POST", "/v1/responses", Route::Unknown),
-            ("POST", "/v1/chat/completions/", Route::Unknown),
-            ("POST", "/V1/chat/completions", Route::Unknown),
-            ("POST", "/v1/../v1/chat/completions", Route::Unknown),
-            ("POST", "//v1/chat/completions", Route::Unknown),
-            ("GET", "/v1/models", Route::Local(Page::Models)),
-            ("GET", "/v1/models/meta%2Fllama@x", Route::Local(Page::Model("meta/llama@x".into()))),
-            ("GET", "/v1/models/", Route::Unknown),
-            ("DELETE", "/v1/models/m", Route::WrongMethod("GET, HEAD")),
-            ("HEAD", "/healthz", Route::Local(Page::Healthz)),
-            ("GET", "/", Route::Unknown),
+            ("POST", "/v1/chat/completions", Ok(Route::Llm(Endpoint::ChatCompletions))),
+            ("GET", "/v1/chat/completions", Err(405)),
+            ("POST", "/v1/responses", Err(404)),
+            ("POST", "/v1/chat/completions/", Err(404)),
+            ("POST", "/V1/chat/completions", Err(404)),
+            ("POST", "/v1/../v1/chat/completions", Err(404)),
+            ("POST", "//v1/chat/completions", Err(404)),
+            ("GET", "/v1/models", Ok(Route::Local(Page::Models))),
+            ("GET", "/v1/models/meta%2Fllama@x", Ok(Route::Local(Page::Model("meta/llama@x".into())))),
+            ("GET", "/v1/models/", Err(404)),
+            ("DELETE", "/v1/models/m", Err(405)),
+            ("HEAD", "/healthz", Ok(Route::Local(Page::Healthz))),
+            ("GET", "/", Err(404)),
+            ("CONNECT", "", Err(405)),
         ];
         for (method, path, expected) in cases {
-            assert_eq!(route(&method.parse().unwrap(), path), expected, "{method} {path}");
+            let found = match route(&method.parse().unwrap(), path, true) {
+                Route::Refused(refusal) => Err(refusal.status),
+                route => Ok(route),
+            };
+            assert_eq!(found, expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_switched_off_gateway_serves_only_what_says_so() {
+        let status = |path: &str| match route(&Method::GET, path, false) {
+            Route::Refused(refusal) => refusal.status,
+            _ => 200,
+        };
+        assert_eq!((status("/v1/models"), status("/v1/nothing"), status("/health")), (503, 503, 200));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,28 +127,38 @@ impl ProxyHttp for Edge {
     fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
         true
     }
+
+    /// Likewise: each failed attempt has a line of ours.
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
 }
 
 impl Edge {
     /// Answers what is ours and admits what is the chain's. True: answered.
     async fn receive(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool, Halt> {
-        intake::check_head(session, &exchange.gateway.limits)?;
+        let gate = intake::check_head(session, &exchange.gateway.limits);
         let head = session.req_header();
-        match local::route(&head.method, head.uri.path()) {
+        match local::route(&head.method, head.uri.path(), exchange.gateway.enabled) {
+            // What is refused from here on is recorded.
+            Route::Llm(endpoint) => {
+                self.status.count();
+                let gate = gate.and_then(|()| self.has_room());
+                admit::admit(endpoint, gate, session, exchange, &self.journal).await?;
+                Ok(false)
+            }
             Route::Local(page) => {
+                gate?;
                 local::answer(page, session, exchange, &self.status).await.map_err(Halt::Gone)?;
                 Ok(true)
             }
-            Route::Llm(endpoint) => {
-                self.status.count();
-                if self.status.in_flight() > self.max_concurrency {
-                    return Err(Refusal::unavailable("overloaded", "too many requests are in flight (--max-concurrency)").into());
-                }
-                admit::admit(endpoint, session, exchange, &self.journal).await?;
-                Ok(false)
-            }
-            Route::WrongMethod(allow) => Err(local::wrong_method(&head.method, head.uri.path(), allow).into()),
-            Route::Unknown => Err(local::not_found(&head.method, head.uri.path()).into()),
+            Route::Refused(refusal) => Err(gate.err().unwrap_or(refusal).into()),
         }
+    }
+
+    fn has_room(&self) -> Result<(), Refusal> {
+        let full = self.status.in_flight() > self.max_concurrency;
+        let refusal = || Refusal::unavailable("overloaded", "too many requests are in flight (--max-concurrency)");
+        if full { Err(refusal()) } else { Ok(()) }
     }
 }

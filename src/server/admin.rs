@@ -30,12 +30,13 @@ impl ServeHttp for Admin {
         match (&head.method, head.uri.path()) {
             (&Method::GET, "/metrics") => answer(200, "text/plain; version=0.0.4", self.metrics()),
             (&Method::GET, "/keeptrusts/config") => json_answer(200, &self.config()),
+            (&Method::GET, "/keeptrusts/providers/metrics") => json_answer(200, &self.providers()),
             (&Method::POST, "/keeptrusts/config/reload") => match self.reloader.reload().await {
                 Ok(digest) => json_answer(200, &json!({"status": "reloaded", "config_sha256": digest})),
                 Err(why) => json_answer(422, &json!({"status": "rejected", "errors": why, "note": "the config before stays in force"})),
             },
             _ => json_answer(404, &json!({"error": "unknown path", "paths": [
-                "GET /metrics", "GET /keeptrusts/config", "POST /keeptrusts/config/reload"
+                "GET /metrics", "GET /keeptrusts/config", "GET /keeptrusts/providers/metrics", "POST /keeptrusts/config/reload"
             ]})),
         }
     }
@@ -50,6 +51,21 @@ impl Admin {
         METRICS.audit_records.reset();
         METRICS.audit_records.inc_by(status.records);
         METRICS.render()
+    }
+
+    /// Per target: whether it can serve, and how its attempts ended.
+    fn providers(&self) -> serde_json::Value {
+        let gateway = self.gateway.load();
+        let targets = gateway.targets.iter().map(|t| {
+            let outcomes: serde_json::Map<_, _> = crate::upstream::Failure::OUTCOMES
+                .iter()
+                .map(|outcome| (*outcome, METRICS.attempts.with_label_values(&[&*t.id, *outcome]).get()))
+                .filter(|(_, count)| *count > 0)
+                .map(|(outcome, count)| (outcome.to_owned(), count.into()))
+                .collect();
+            json!({"id": &*t.id, "provider": &*t.provider, "healthy": t.health.is_healthy(), "has_key": t.has_key(), "attempts": outcomes})
+        });
+        json!({"targets": targets.collect::<Vec<_>>()})
     }
 
     fn config(&self) -> serde_json::Value {

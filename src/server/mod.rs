@@ -90,6 +90,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     let options = Options { mode: run.mode, simulator: simulator.as_ref().map(Simulator::address) };
     let gateway = Gateway::compile(&loaded, options, &|name| std::env::var(name).ok());
     let gateway = gateway.map_err(|e| RunError::Other(e.to_string()))?;
+    raise_open_file_limit();
     resolver::resolve_before_start(&gateway);
     let journal = journal(&gateway, run)?;
     journal.note(Event::GatewayStart {
@@ -143,6 +144,8 @@ fn public_service(run: &Run, server: &Server, edge: Edge) -> Result<Service<ping
     if let Some(app) = service.app_logic_mut() {
         let mut http = HttpServerOptions::default();
         http.h2c = run.tls.is_none();
+        // Pingora's own refusal has no body; ours has, and no tunnel is ever opened: the path of a CONNECT leads nowhere.
+        http.allow_connect_method_proxying = true;
         // Pingora keeps idle HTTP/2 connections for ever by default.
         http.h2_idle_timeout = Some(Duration::from_secs(300));
         app.server_options = Some(http);
@@ -168,6 +171,17 @@ fn admin_service(run: &Run, admin: Admin) -> Service<HttpServer<Admin>> {
     service.threads = Some(1);
     service.add_tcp(&run.admin_listen.to_string());
     service
+}
+
+/// A stream takes two sockets, and many systems start a process with 1,024: takes all that the hard limit allows.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => log::debug!("open files: {:?}", limit.maximum),
+        Err(error) => log::warn!("the limit of {:?} open files stays: {error}", limit.current),
+    }
 }
 
 fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {

@@ -30,6 +30,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every outcome an attempt is counted under.
+    pub const OUTCOMES: [&'static str; 12] = [
+        "answered",
+        "dns_error",
+        "connect_error",
+        "tls_error",
+        "timeout",
+        "connection_broken",
+        "unreadable_answer",
+        "rate_limit",
+        "server_error",
+        "model_not_found",
+        "auth_error",
+        "context_length_exceeded",
+    ];
+
     /// The failure an HTTP status stands for; `None` for an answer and for the caller's own mistakes.
     pub fn of_status(status: u16) -> Option<Self> {
         match status {

@@ -262,7 +262,7 @@ def fifty_curls_at_once_are_answered():
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(50)]
     for process in processes:
         answer, _ = process.communicate(timeout=30)
-        equal(json.loads(answer)["choices"][0]["message"]["content"], "Hello")
+        contains(answer.decode(), '"content":"Hello"')
 
 
 run("curl")

@@ -2,6 +2,8 @@
 
 pub mod gateway;
 pub mod origin;
+pub mod wire;
 
 pub use gateway::{Gateway, Run};
 pub use origin::Origin;
+pub use wire::Wire;

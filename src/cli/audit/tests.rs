@@ -11,7 +11,7 @@ fn an_intact_log_is_zero_also_while_a_gateway_writes() {
     exchange(&journal);
     let (code, out, _) = run(|out, err| verify(dir.path(), false, out, err));
     assert_eq!(code, INTACT, "{out}");
-    assert!(out.contains("kt/test: intact, 2 records in 1 segments"), "{out}");
+    assert!(out.contains("kt/test: intact, 2 records in 1 segment(s)"), "{out}");
     assert!(out.contains("1 received = 1 completed + 0 interrupted + 0 open; 0 refused"), "{out}");
 }
 

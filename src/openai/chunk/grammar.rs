@@ -30,7 +30,8 @@ mod tests {
         for (name, value) in [("role", "assistant"), ("name", "get_weather"), ("signature", "QUJD+/=="), ("data", "QUJD")] {
             assert!(is_silent(name, value), "{name}: {value}");
         }
-        for (name, value) in [("role", "my name is Ada"), ("name", "a@b.example"), ("signature", "123-45-6789"), ("text", "QUJD")] {
+        for (name, value) in [("role", "my name is Ada"), ("name", "a@b.example"), ("signature", "123-45-6789"), ("text", "QUJD")]
+        {
             assert!(!is_silent(name, value), "{name}: {value}");
         }
         assert!(is_silent("url", "data:image/png;base64,iVBORw0KGgo="));

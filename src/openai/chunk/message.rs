@@ -18,10 +18,11 @@ impl<'a> Scan<'a> {
         while let Some(key) = self.reader.next_key()? {
             let kind = self.reader.kind()?;
             match (key.decode().as_ref(), kind) {
-                (_, Kind::Null) => self.reader.null()?,
                 ("content", _) => self.text(AnswerKind::Content, const { ROOT.member("content") })?,
                 ("reasoning", _) => self.text(AnswerKind::Reasoning, const { ROOT.member("reasoning") })?,
-                ("reasoning_content", _) => self.text(AnswerKind::ReasoningContent, const { ROOT.member("reasoning_content") })?,
+                ("reasoning_content", _) => {
+                    self.text(AnswerKind::ReasoningContent, const { ROOT.member("reasoning_content") })?
+                }
                 ("refusal", _) => self.text(AnswerKind::Refusal, const { ROOT.member("refusal") })?,
                 ("tool_calls", Kind::Array) => self.elements(const { ROOT.member("tool_calls") }, Self::tool_call)?,
                 ("function_call", Kind::Object) => {
@@ -70,9 +71,7 @@ impl<'a> Scan<'a> {
         while let Some(key) = self.reader.next_key()? {
             let kind = self.reader.kind()?;
             match (key.decode().as_ref(), kind) {
-                ("function", Kind::Object) => {
-                    self.call(AnswerKind::Arguments(position), "arguments", path.member("function"))?
-                }
+                ("function", Kind::Object) => self.call(AnswerKind::Arguments(position), "arguments", path.member("function"))?,
                 ("custom", Kind::Object) => self.call(AnswerKind::Input(position), "input", path.member("custom"))?,
                 _ => index = self.member(path, key)?.or(index),
             }
@@ -109,7 +108,7 @@ impl<'a> Scan<'a> {
                 }
                 return Ok(index);
             }
-            _ => drop(self.reader.skip()?),
+            _ => self.skip()?,
         }
         Ok(None)
     }

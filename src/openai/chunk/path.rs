@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn neighbouring_paths_have_numbers_of_their_own() {
         let steps = |path: Path| {
-            let members = ["a", "b", "ab", "text", "index"].into_iter().flat_map(move |name| [path.member(name), path.name(name)]);
+            let members =
+                ["a", "b", "ab", "text", "index"].into_iter().flat_map(move |name| [path.member(name), path.name(name)]);
             members.chain((0..20).map(move |index| path.element(index))).collect::<Vec<_>>()
         };
         let mut paths = vec![Path::ROOT];

@@ -44,7 +44,7 @@ impl Scan<'_> {
                     self.chunk.error |= kind != Kind::Null;
                     self.reader.skip()?;
                 }
-                _ => drop(self.reader.skip()?),
+                _ => self.skip()?,
             }
         }
         Ok(())
@@ -93,10 +93,14 @@ impl Scan<'_> {
                     self.chunk.finish.push((0, reason));
                 }
                 ("logprobs" | "reasoning_logprobs" | "tokens", _) => self.echo()?,
-                _ => drop(self.reader.skip()?),
+                _ => self.skip()?,
             }
         }
         Ok(())
+    }
+
+    pub(super) fn skip(&mut self) -> Read {
+        self.reader.skip().map(|_| ())
     }
 
     /// A member that repeats the text in another form.

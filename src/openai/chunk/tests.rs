@@ -91,13 +91,25 @@ fn a_text_without_a_channel_of_its_own_is_seen_all_the_same() {
     let message = |message: &str| format!(r#"{{"choices":[{{"message":{message}}}]}}"#);
     for (source, found) in [
         (r#"{"tool_calls":[{"type":"custom","id":"c1","custom":{"name":"g","input":"free"}}]}"#, vec!["free"]),
-        (r#"{"tool_calls":[{"function":{"name":"f","arguments":{"id":"i","a b":{"name":["x",1,"y"]}}}}]}"#, vec!["i", "a b", "x", "y"]),
+        (
+            r#"{"tool_calls":[{"function":{"name":"f","arguments":{"id":"i","a b":{"name":["x",1,"y"]}}}}]}"#,
+            vec!["i", "a b", "x", "y"],
+        ),
         (r#"{"function_call":{"arguments":{"q":"z"},"note":"n"}}"#, vec!["z", "n"]),
         (r#"{"reasoning_details":[{"type":"reasoning.text","text":"t","signature":"QUJD","format":"f","index":0}]}"#, vec!["t"]),
         (r#"{"audio":{"id":"a1","data":"UklGRg==","transcript":"said","expires_at":9}}"#, vec!["said"]),
-        (r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example","title":"T","start_index":0}}]}"#, vec!["https://a.example", "T"]),
-        (r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}],"images":[{"image_url":{"url":"data:image/png;base64,iVBO"}}]}"#, vec!["hm"]),
-        (r#"{"content":{"text":"odd"},"role":"I am Ada","tool_calls":"odder","function_call":"oddest"}"#, vec!["odd", "I am Ada", "odder", "oddest"]),
+        (
+            r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example","title":"T","start_index":0}}]}"#,
+            vec!["https://a.example", "T"],
+        ),
+        (
+            r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}],"images":[{"image_url":{"url":"data:image/png;base64,iVBO"}}]}"#,
+            vec!["hm"],
+        ),
+        (
+            r#"{"content":{"text":"odd"},"role":"I am Ada","tool_calls":"odder","function_call":"oddest"}"#,
+            vec!["odd", "I am Ada", "odder", "oddest"],
+        ),
         (r#"[["bare"]]"#, vec!["bare"]),
         (r#""b\u0061re""#, vec!["bare"]),
     ] {
@@ -116,7 +128,8 @@ fn a_text_keeps_its_channel_from_chunk_to_chunk() {
     let both = kinds(r#"{"reasoning_details":[{"text":"a","index":0},{"text":"b","index":1}]}"#);
     assert_ne!(both[0], both[1]);
     assert_eq!(kinds(r#"{"x":null,"reasoning_details":[{"index":1,"text":"c"}]}"#), both[1..]);
-    let calls = kinds(r#"{"tool_calls":[{"index":2,"custom":{"input":"a"}},{"note":"n","function":{"arguments":["b"]},"index":3}]}"#);
+    let calls =
+        kinds(r#"{"tool_calls":[{"index":2,"custom":{"input":"a"}},{"note":"n","function":{"arguments":["b"]},"index":3}]}"#);
     assert_eq!(calls[0], AnswerKind::Input(2));
     assert_eq!(kinds(r#"{"tool_calls":[{"index":3,"function":{"arguments":["c"]},"note":""}]}"#), [calls[2], calls[1]]);
     assert_ne!(calls[1], calls[2]);
@@ -134,7 +147,9 @@ fn an_answer_of_countless_strings_is_refused() {
 
 #[test]
 fn a_common_chunk_is_read_with_one_allocation() {
-    let content = read(r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}],"usage":null}"#);
+    let content = read(
+        r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null}],"usage":null}"#,
+    );
     assert_eq!(content.finish.capacity() + content.echoes.capacity(), 0);
     assert!(matches!((&content.id, &content.deltas[0].text), (Some(Cow::Borrowed(_)), Cow::Borrowed(_))));
     let empty = read(r#"{"choices":[],"usage":{}}"#);

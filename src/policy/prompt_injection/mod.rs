@@ -1,9 +1,9 @@
 //! Refuses prompts that try to take over the model: deterministic rules over normalised text.
 //!
-//! A text is normalised and decoded ([`normalize`](super::normalize)), cut into words ([`tokens`]), and read once by all rules
-//! ([`matcher`]: an order to set instructions aside, to show the system prompt, to become someone without limits) and by one
-//! automaton of structure ([`structure`]: chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is
-//! weighed ([`evidence`]) and compared with the threshold. The rules themselves are data: `lexicon.txt`, `rules.txt`, `markers.txt`.
+//! A text is normalised and decoded ([`normalize`](super::normalize)), cut into words (`tokens`), and read once by all rules
+//! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits) and by one
+//! automaton of structure (`structure`: chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is
+//! weighed (`evidence`) and compared with the threshold. The rules themselves are data: `lexicon.txt`, `rules.txt`, `markers.txt`.
 //!
 //! # What is read
 //!
