@@ -142,7 +142,6 @@ impl<'a> Prompt<'a> {
     /// # Errors
     /// 400 that names the byte offset or the path: not UTF-8 or not JSON (`invalid_json`), nested too deep (`too_deep`), a key
     /// twice in one object (`duplicate_key`), or not a request of this endpoint (`invalid_request`).
-    #[allow(clippy::result_large_err, reason = "made once a request, and only when it is refused")]
     pub fn read(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, Refusal> {
         Ok(scan::scan(endpoint, body)?)
     }

@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Text channels one answer may open: each keeps its watches until the end. Real answers have a dozen.
+const MAX_CHANNELS: usize = 4096;
+
 /// Watches one answer. Offsets are those of [`Watch`]: bytes of a channel's decoded text from its beginning.
 pub struct Answer {
     policies: Vec<Arc<dyn Policy>>,
@@ -66,8 +69,13 @@ impl Answer {
     /// Gives a channel its next piece of text.
     ///
     /// # Errors
-    /// The refusal that ends the answer: a watch blocked, or faulted. Under `observe` neither happens.
+    /// The refusal that ends the answer: a watch blocked, or faulted (under `observe` neither happens), or the provider opens
+    /// channels without end.
     pub fn feed(&mut self, at: usize, delta: &str) -> Result<(), Refusal> {
+        if self.channels.len() > MAX_CHANNELS {
+            let message = "the provider's answer has more text channels than any answer needs";
+            return Err(Refusal::new(502, "upstream_error", "upstream_error", message));
+        }
         self.channels[at].fed += delta.len() as u64;
         self.run(at, |watch, out| watch.feed(delta, out))
     }
