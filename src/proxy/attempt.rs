@@ -130,7 +130,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     // The body may change, and Pingora flushes each piece only when the length is open.
     forward::drop_hop_by_hop(head);
     head.remove_header(&CONTENT_LENGTH);
-    debug_assert!(session.response_written().is_none_or(|h| h.status.is_informational()));
+    debug_assert!(!started(session));
     answering(exchange, relay);
     Ok(())
 }
@@ -148,10 +148,8 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
             head.insert_header("x-accel-buffering", "no")?;
         }
         false => {
-            let mut head = Box::new(head.clone());
-            // Over HTTP/2 the target's version would stay, which an HTTP/1.1 caller cannot be sent.
-            head.set_version(Version::HTTP_11);
-            relay.head = Some(head);
+            // An HTTP/1.1 caller cannot be sent the version of a target that speaks HTTP/2.
+            relay.head.insert(Box::new(head.clone())).set_version(Version::HTTP_11);
         }
     }
     Ok(())
@@ -179,25 +177,26 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         }
         Err(Stop::Refused(refusal)) if relay.is_stream() => stop(exchange, refusal),
         Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
-        Err(Stop::Failed(failure)) => {
-            Err(fail_answering(session, exchange, failure, Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read")))
-        }
+        Err(Stop::Failed(failure)) => Err(fail_answering(
+            session,
+            exchange,
+            failure,
+            Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read"),
+        )),
     }
 }
 
 /// An attempt broke after its connection stood.
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
-    // Read by matching: asking an error of Pingora's own that may be retried on reused connections only is a panic.
+    // Matched, for `Error::retry` panics while it is not decided.
     let moves_on = matches!(error.retry, RetryType::Decided(true));
-    if *error.etype() == STOPPED || moves_on && matches!(error.etype(), ErrorType::HTTPStatus(_) | ErrorType::InvalidHTTPHeader) {
+    if matches!(*error.etype(), ErrorType::HTTPStatus(_) | STOPPED) || moves_on && *error.etype() == ErrorType::InvalidHTTPHeader
+    {
         return error;
     }
     if *error.esource() == ErrorSource::Downstream && !deadline {
         error.set_retry(false);
-        return error;
-    }
-    if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
         return error;
     }
     // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
@@ -363,7 +362,8 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);
-    let tried: Vec<String> = attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
+    let tried: Vec<String> =
+        attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
     let timed_out = attempts.iter().all(|a| a.failure == Some(Failure::Timeout));
     let (status, code) = if timed_out { (504, "upstream_timeout") } else { (502, "upstream_error") };
     let message = format!("no target answered; the last reason was {reason}; tried: {}", tried.join(", "));

@@ -46,7 +46,8 @@ pub enum Page {
 /// Reads a request line. Paths are matched exactly: what is not listed is not forwarded.
 pub fn route(method: &Method, path: &str) -> Route {
     let post = |endpoint| if method == Method::POST { Route::Llm(endpoint) } else { Route::WrongMethod("POST") };
-    let get = |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
+    let get =
+        |page| if method == Method::GET || method == Method::HEAD { Route::Local(page) } else { Route::WrongMethod("GET, HEAD") };
     if method == Method::CONNECT {
         return Route::WrongMethod("GET, HEAD, POST");
     }
@@ -78,7 +79,8 @@ pub fn not_found(method: &Method, path: &str) -> Refusal {
 
 /// The refusal for a known path asked by another method.
 pub fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
-    let refusal = Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
+    let refusal =
+        Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
     Refusal { allow: Some(allow), ..refusal }
 }
 
