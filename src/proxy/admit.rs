@@ -39,8 +39,7 @@ pub async fn admit(
             exchange.facts.overhead = Some(judged.since.elapsed());
             let replay = Handle::install(session);
             let Judged { plan, draft, watching, .. } = judged;
-            exchange.phase =
-                Phase::Admitted(Box::new(Admitted { ticket, plan, draft, replay, watching, stale_retry: false }));
+            exchange.phase = Phase::Admitted(Box::new(Admitted { ticket, plan, draft, replay, watching, stale_retry: false }));
             Ok(())
         }
         Err(halt) => refuse(halt, ticket, exchange).await,

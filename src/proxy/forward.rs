@@ -17,7 +17,8 @@ use std::time::Duration;
 
 /// The caller's headers a provider sees. Everything else stays here: cookies, forwarding headers, SDK telemetry
 /// (`x-stainless-*`), the caller's own key and organisation, custom headers.
-const FORWARDED: &[&str] = &["accept", "user-agent", "traceparent", "tracestate", "idempotency-key", "openai-beta", "queue_threshold"];
+const FORWARDED: &[&str] =
+    &["accept", "user-agent", "traceparent", "tracestate", "idempotency-key", "openai-beta", "queue_threshold"];
 
 /// The provider's headers a caller does not see, beside hop-by-hop ones and `x-keeptrusts-*`: they speak of the provider's edge,
 /// or would make the caller's client act on the wrong host.

@@ -91,7 +91,8 @@ async fn after_a_reset_behind_the_head() {
 
 #[tokio::test]
 async fn after_a_whole_answer_that_breaks_off_in_its_body() {
-    let first = Origin::start().await.raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":");
+    let first =
+        Origin::start().await.raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":");
     moves_on(first.url(), "connection_broken", &[(64 * KIB + 1, Length, One, Clean), (100, Chunked, Two, Redacted)]).await;
 }
 

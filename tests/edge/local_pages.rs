@@ -20,7 +20,9 @@ async fn pages_answer_get_and_head_and_refuse_the_rest_on_one_connection() {
             }
         }
     }
-    for path in ["/", "/v1", "/v1/", "/v1/responses", "/v1/chat/completions/", "//v1/chat/completions", "/v1/../v1/chat/completions"] {
+    for path in
+        ["/", "/v1", "/v1/", "/v1/responses", "/v1/chat/completions/", "//v1/chat/completions", "/v1/../v1/chat/completions"]
+    {
         wire.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}")).await;
         wire.answer().await.expect(path).assert_refusal(404, "unknown_url");
     }
@@ -56,7 +58,8 @@ async fn a_switched_off_gateway_answers_503_to_everything_under_v1() {
     }
     let mut wire = Wire::open(gateway.address()).await;
     for _ in 0..2 {
-        let answer = wire.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await.answer().await;
+        let answer =
+            wire.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await.answer().await;
         answer.expect("an answer").assert_refusal(503, "not_ready");
     }
     assert!(origin.requests().is_empty());

@@ -23,10 +23,16 @@ async fn a_model_or_alias_chooses_the_target_and_each_target_gets_its_own_model_
     }
     assert!(small.requests().is_empty());
     let answer = ask(&gateway, "org/small@1").await;
-    assert_eq!((&answer.headers()["x-keeptrusts-target"], &answer.headers()["x-keeptrusts-attempts"]), (&"large".parse().unwrap(), &"2".parse().unwrap()));
+    assert_eq!(
+        (&answer.headers()["x-keeptrusts-target"], &answer.headers()["x-keeptrusts-attempts"]),
+        (&"large".parse().unwrap(), &"2".parse().unwrap())
+    );
     let (first, second) = (small.only_request(), large.requests().pop().unwrap());
     assert_eq!((&first.json()["model"], &second.json()["model"]), (&json!("org/small@1"), &json!("big")));
-    assert_eq!((first.header("x-api-key"), first.header("x-extra"), first.header("authorization")), (Some("key-1"), Some("e"), None));
+    assert_eq!(
+        (first.header("x-api-key"), first.header("x-extra"), first.header("authorization")),
+        (Some("key-1"), Some("e"), None)
+    );
     assert_eq!((second.header("authorization"), second.header("x-extra")), (Some("Bearer key-0"), None));
     for path in ["/v1/models/org/small@1", "/v1/models/org%2Fsmall%401"] {
         assert_eq!(gateway.get(path).await.json::<Value>().await.unwrap()["id"], "org/small@1");
@@ -40,15 +46,28 @@ async fn a_model_or_alias_chooses_the_target_and_each_target_gets_its_own_model_
 #[tokio::test]
 async fn nothing_of_the_callers_own_reaches_the_provider_and_nothing_of_the_providers_edge_the_caller() {
     let origin = Origin::start().await.chat("Hello");
-    let origin = origin.with_header("x-keeptrusts-verdict", "evil").with_header("set-cookie", "a=b").with_header("x-ratelimit-limit", "9");
+    let origin =
+        origin.with_header("x-keeptrusts-verdict", "evil").with_header("set-cookie", "a=b").with_header("x-ratelimit-limit", "9");
     let origin = origin.with_header("connection", "x-hop").with_header("x-hop", "1").with_header("x-request-id", "theirs");
     let gateway = Run::chain("audit-logger", &[origin.url()]).start().await;
-    let request = gateway.chat("hi").header("authorization", "Bearer CALLER").header("cookie", "CALLER").header("x-api-key", "CALLER");
-    let request = request.header("x-custom", "CALLER").header("x-forwarded-for", "CALLER").header("proxy-authorization", "CALLER");
+    let request =
+        gateway.chat("hi").header("authorization", "Bearer CALLER").header("cookie", "CALLER").header("x-api-key", "CALLER");
+    let request =
+        request.header("x-custom", "CALLER").header("x-forwarded-for", "CALLER").header("proxy-authorization", "CALLER");
     let request = request.header("te", "trailers").header("x-keeptrusts-target", "CALLER").header("x-request-id", "my-id");
     let answer = request.header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").send().await.unwrap();
     let got = origin.only_request();
-    let allowed = ["host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "x-request-id", "traceparent", "authorization"];
+    let allowed = [
+        "host",
+        "content-type",
+        "content-length",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "x-request-id",
+        "traceparent",
+        "authorization",
+    ];
     let names: Vec<String> = got.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     assert!(names.iter().all(|name| allowed.contains(&name.as_str())), "{names:?}");
     assert!(!format!("{got:?}").contains("CALLER"));
@@ -65,17 +84,41 @@ async fn a_providers_own_error_is_kept_and_completed_and_never_quotes_the_key() 
     let long = |status: &str, rest: &str| format!("HTTP/1.1 {status} Scripted\r\n{rest}");
     let flat = r#"{"message":"no key-0 here","type":"t","param":"p","code":"c"}"#;
     let cases = [
-        (long("400", &format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{flat}", flat.len())), 400, "no *** here", "c"),
+        (
+            long("400", &format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{flat}", flat.len())),
+            400,
+            "no *** here",
+            "c",
+        ),
         (long("422", "content-length: 43\r\n\r\n{\"error\":{\"message\":\"no\",\"type\":\"t\",\"x\":1}}"), 422, "no", "t"),
-        (long("500", "content-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"), 500, "the provider answered 500 without a readable reason", "upstream_error"),
-        (long("503", "retry-after: 7\r\ncontent-length: 0\r\n\r\n"), 503, "the provider answered 503 without a body", "upstream_error"),
-        (long("429", "retry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), 429, "the provider answered 429 without a readable reason", "upstream_error"),
+        (
+            long("500", "content-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"),
+            500,
+            "the provider answered 500 without a readable reason",
+            "upstream_error",
+        ),
+        (
+            long("503", "retry-after: 7\r\ncontent-length: 0\r\n\r\n"),
+            503,
+            "the provider answered 503 without a body",
+            "upstream_error",
+        ),
+        (
+            long("429", "retry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            429,
+            "the provider answered 429 without a readable reason",
+            "upstream_error",
+        ),
     ];
     for (bytes, status, message, code) in cases {
         let origin = Origin::start().await.raw(&bytes);
         let gateway = Run::chain("pii-detector, audit-logger", &[origin.url()]).start().await;
         let answer = gateway.chat("hi").send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (status, &"application/json".parse().unwrap()), "{bytes}");
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (status, &"application/json".parse().unwrap()),
+            "{bytes}"
+        );
         if bytes.contains("retry-after") {
             assert_eq!(answer.headers()["retry-after"], "7");
         }
@@ -87,7 +130,9 @@ async fn a_providers_own_error_is_kept_and_completed_and_never_quotes_the_key() 
 
 #[tokio::test]
 async fn the_callers_own_mistakes_and_untriggered_failures_stay_with_the_first_target() {
-    for (status, triggers) in [(400, ""), (422, ""), (401, ""), (429, "fallback: {triggers: [timeout]}"), (503, "fallback: {enabled: false}")] {
+    for (status, triggers) in
+        [(400, ""), (422, ""), (401, ""), (429, "fallback: {triggers: [timeout]}"), (503, "fallback: {enabled: false}")]
+    {
         let (first, second) = (Origin::start().await.replies(status), Origin::start().await.chat("second"));
         let gateway = Run::chain("audit-logger", &[first.url(), second.url()]).with(&format!("  {triggers}\n")).start().await;
         let answer = gateway.chat("hi").send().await.unwrap();
@@ -103,7 +148,12 @@ async fn when_every_target_fails_the_caller_learns_why() {
     let switching = Origin::start().await.raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n");
     let dead = "http://127.0.0.1:9/v1".to_owned();
     let cases = [
-        (vec![dead, moved.url(), switching.url()], 502, "upstream_error", "t0 (connect_error), t1 (unreadable_answer), t2 (unreadable_answer)"),
+        (
+            vec![dead, moved.url(), switching.url()],
+            502,
+            "upstream_error",
+            "t0 (connect_error), t1 (unreadable_answer), t2 (unreadable_answer)",
+        ),
         (vec![hung.url()], 504, "upstream_timeout", "t0 (timeout)"),
     ];
     for (urls, status, code, reasons) in cases {
