@@ -78,6 +78,8 @@ async fn more_requests_than_allowed_are_refused_at_once_and_pages_still_answer()
     origin.next_event().await;
     origin.next_event().await;
     assert!(first.await.unwrap().unwrap().text().await.unwrap().ends_with("[DONE]\n\n"));
+    // The caller has its end before the upstream's is read and the place is free.
+    gateway.audit("llm.request.completed", 2).await;
     assert_eq!(gateway.chat("hi").send().await.unwrap().status(), 200);
 }
 
