@@ -1,12 +1,12 @@
 //! What a config means: compiled once, immutable, shared by every exchange that begins under it.
 
 use crate::audit::record::{ConfigStamp, Pack};
-use crate::config::{ChainEntry, Config, Fallback, Kind, Loaded, Routing, SecretRef, SizeLimits, TargetConfig};
 use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
+use crate::config::{ChainEntry, Config, Fallback, Kind, Loaded, Routing, SecretRef, SizeLimits, TargetConfig};
+use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
 use crate::policy::prompt_injection::{InjectionSettings, PromptInjection};
-use crate::policy::Policy;
 use crate::upstream::{Failure, Key, Plan, Target};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -72,7 +72,8 @@ impl Gateway {
         let usable = || self.targets.iter().filter(|t| t.has_key());
         let mut order: Vec<&Arc<Target>> = usable().collect();
         order.sort_by_key(|t| (!t.health.is_healthy(), !t.serves(wanted)));
-        let fallbacks = if self.fallback.enabled && self.allow_fallbacks { self.fallback.max_fallback_attempts as usize } else { 0 };
+        let fallbacks =
+            if self.fallback.enabled && self.allow_fallbacks { self.fallback.max_fallback_attempts as usize } else { 0 };
         Plan::new(order.into_iter().take(1 + fallbacks).map(|t| (t.clone(), t.model_for(wanted))).collect())
     }
 

@@ -2,7 +2,8 @@
 
 use once_cell::sync::Lazy;
 use prometheus::{
-    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// All metrics of the process.
@@ -79,7 +80,12 @@ impl Metrics {
                 &["model", "provider", "direction"],
             ),
             cost: make.amounts("keeptrusts_llm_cost_total", "Cost by the configured prices.", llm),
-            latency: make.histogram("keeptrusts_llm_latency_seconds", "From a request's head to the end of its answer.", llm, LATENCY),
+            latency: make.histogram(
+                "keeptrusts_llm_latency_seconds",
+                "From a request's head to the end of its answer.",
+                llm,
+                LATENCY,
+            ),
             first_token: make.histogram(
                 "keeptrusts_llm_time_to_first_token_seconds",
                 "From a request's head to the first byte of its answer.",

@@ -52,12 +52,20 @@ impl Refusal {
 
     /// 409: a policy said no to the prompt.
     pub fn input_blocked(policy: &'static str, reason_code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { policy: Some(policy), reason_code: Some(reason_code), ..Self::new(409, "policy_violation", "input_blocked", message) }
+        Self {
+            policy: Some(policy),
+            reason_code: Some(reason_code),
+            ..Self::new(409, "policy_violation", "input_blocked", message)
+        }
     }
 
     /// 409, or an error event in a stream: a policy said no to the answer.
     pub fn output_blocked(policy: &'static str, reason_code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { policy: Some(policy), reason_code: Some(reason_code), ..Self::new(409, "policy_violation", "output_blocked", message) }
+        Self {
+            policy: Some(policy),
+            reason_code: Some(reason_code),
+            ..Self::new(409, "policy_violation", "output_blocked", message)
+        }
     }
 
     /// 503 with `Retry-After`: the gateway cannot take the request now.
@@ -123,13 +131,15 @@ impl Refusal {
         };
         // Some providers send the message as a bare string under `error` or `detail`.
         let bare = ["error", "detail"].iter().find_map(|name| foreign.get(name)?.as_str().map(str::to_owned));
-        let message = text("message").or(bare).unwrap_or_else(|| format!("the provider answered {status} without a readable reason"));
+        let message =
+            text("message").or(bare).unwrap_or_else(|| format!("the provider answered {status} without a readable reason"));
         let (kind, code) = (text("type").unwrap_or_else(|| "upstream_error".into()), text("code"));
         let code = code.unwrap_or_else(|| kind.clone());
         let param = text("param").unwrap_or_default();
         let mut error = json!({"message": message, "type": kind, "param": param, "code": code, "request_id": request_id});
         if let (Some(error), Some(nested)) = (error.as_object_mut(), nested.and_then(serde_json::Value::as_object)) {
-            for (name, value) in nested.iter().filter(|(name, _)| !["message", "type", "param", "code"].contains(&name.as_str())) {
+            for (name, value) in nested.iter().filter(|(name, _)| !["message", "type", "param", "code"].contains(&name.as_str()))
+            {
                 error.insert(name.clone(), value.clone());
             }
         }

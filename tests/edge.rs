@@ -20,18 +20,18 @@ mod faults;
 #[path = "edge/leaving.rs"]
 mod leaving;
 
-/// How the house is built: what may mention what.
-#[path = "edge/house.rs"]
-mod house;
 /// The second target gets the whole request, however the first one fails and however the request came.
 #[path = "edge/failover.rs"]
 mod failover;
-/// A provider behind TLS: its certificate is verified, its protocol negotiated.
-#[path = "edge/upstream_tls.rs"]
-mod upstream_tls;
 /// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
 #[path = "edge/framing.rs"]
 mod framing;
+/// How the house is built: what may mention what.
+#[path = "edge/house.rs"]
+mod house;
+/// A provider behind TLS: its certificate is verified, its protocol negotiated.
+#[path = "edge/upstream_tls.rs"]
+mod upstream_tls;
 
 /// Personal data in answers, wherever a stream is cut; usage.
 #[path = "edge/answers.rs"]
@@ -41,18 +41,18 @@ mod answers;
 #[path = "edge/records.rs"]
 mod records;
 
-/// Start, reload, drain.
-#[path = "edge/life.rs"]
-mod life;
 /// Whatever a body is wrapped in and wherever its text stands: it is read, redacted in place, and nothing else changes.
 #[path = "edge/bodies.rs"]
 mod bodies;
-/// Which target is asked, what it is told of the caller, and what the caller is told when it fails.
-#[path = "edge/routing.rs"]
-mod routing;
+/// Start, reload, drain.
+#[path = "edge/life.rs"]
+mod life;
 /// What the gateway answers itself, in every state it can be in.
 #[path = "edge/local_pages.rs"]
 mod local_pages;
+/// Which target is asked, what it is told of the caller, and what the caller is told when it fails.
+#[path = "edge/routing.rs"]
+mod routing;
 
 /// The same over HTTP/2 on either side; bounds; observation.
 #[path = "edge/protocols.rs"]

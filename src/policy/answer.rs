@@ -218,10 +218,12 @@ impl Shifted {
         let flow = step(self.inner.as_mut(), &mut local);
         out.upto = local.upto + self.by;
         out.findings.append(&mut local.findings);
-        out.replacements.extend(local.replacements.into_iter().map(|r| Replacement {
-            range: r.range.start + self.by..r.range.end + self.by,
-            with: r.with,
-        }));
+        out.replacements.extend(
+            local
+                .replacements
+                .into_iter()
+                .map(|r| Replacement { range: r.range.start + self.by..r.range.end + self.by, with: r.with }),
+        );
         flow
     }
 }

@@ -187,7 +187,8 @@ impl Decision {
             Err(_) => ("error", &none),
         };
         let strong = judged.as_ref().is_ok_and(|j| j.verdict > Verdict::Allow);
-        let mut decision = Self { verdict, phase, took, reason_code: strong.then(|| policy.reason_code()), ..Self::skipped(policy) };
+        let mut decision =
+            Self { verdict, phase, took, reason_code: strong.then(|| policy.reason_code()), ..Self::skipped(policy) };
         for finding in findings {
             decision.note(finding);
         }
@@ -216,7 +217,8 @@ impl Decision {
 
 /// 503: a policy that faulted, under fail mode `block`.
 pub fn policy_error(kind: &'static str) -> Refusal {
-    let message = format!("the policy {kind} could not judge this request, and the gateway does not forward what it could not judge");
+    let message =
+        format!("the policy {kind} could not judge this request, and the gateway does not forward what it could not judge");
     Refusal { policy: Some(kind), ..Refusal::unavailable("policy_error", message) }
 }
 

@@ -2,8 +2,8 @@
 
 use super::attempt::{FAILED, fail, fail_answering, started, truncated};
 use super::exchange::{Exchange, Phase};
-use super::{forward, local};
 use super::relay::Stop;
+use super::{forward, local};
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
 use bytes::Bytes;

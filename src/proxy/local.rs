@@ -77,7 +77,8 @@ fn not_found(method: &Method, path: &str) -> Refusal {
 }
 
 fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
-    let refusal = Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
+    let refusal =
+        Refusal::new(405, "invalid_request_error", "method_not_allowed", format!("{method} {path} is not served; use {allow}"));
     Refusal { allow: Some(allow), ..refusal }
 }
 

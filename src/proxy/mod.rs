@@ -84,7 +84,12 @@ impl ProxyHttp for Edge {
         attempt::request_head(head, exchange)
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
         attempt::on_head(session, head, exchange)
     }
 

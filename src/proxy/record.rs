@@ -3,8 +3,8 @@
 use super::exchange::{Exchange, Facts};
 use super::relay::Relay;
 use crate::audit::record::{
-    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Outcome, PolicyDecision, Received,
-    Redactions, Trace, UsageNumbers, UsageSource, Word,
+    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Outcome, PolicyDecision, Received, Redactions, Trace,
+    UsageNumbers, UsageSource, Word,
 };
 use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
@@ -54,7 +54,11 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         provider: facts.served.as_ref().map(|s| s.provider.to_string()),
         response_model: tally.and_then(|t| t.model.clone()),
         response_id: tally.and_then(|t| t.id.clone()),
-        response: tally.map(|t| Content { bytes: t.bytes, redactions: redactions(facts, "output"), coverage: answer_coverage(relay) }),
+        response: tally.map(|t| Content {
+            bytes: t.bytes,
+            redactions: redactions(facts, "output"),
+            coverage: answer_coverage(relay),
+        }),
         chunks: tally.filter(|t| t.chunks > 0).map(|t| t.chunks),
         finish_reasons: tally.map(|t| t.finish_reasons.clone()).unwrap_or_default(),
         policy: facts.decisions.iter().map(decision).collect(),

@@ -33,11 +33,16 @@ impl ServeHttp for Admin {
             (&Method::GET, "/keeptrusts/providers/metrics") => json_answer(200, &self.providers()),
             (&Method::POST, "/keeptrusts/config/reload") => match self.reloader.reload().await {
                 Ok(digest) => json_answer(200, &json!({"status": "reloaded", "config_sha256": digest})),
-                Err(why) => json_answer(422, &json!({"status": "rejected", "errors": why, "note": "the config before stays in force"})),
+                Err(why) => {
+                    json_answer(422, &json!({"status": "rejected", "errors": why, "note": "the config before stays in force"}))
+                }
             },
-            _ => json_answer(404, &json!({"error": "unknown path", "paths": [
-                "GET /metrics", "GET /keeptrusts/config", "GET /keeptrusts/providers/metrics", "POST /keeptrusts/config/reload"
-            ]})),
+            _ => json_answer(
+                404,
+                &json!({"error": "unknown path", "paths": [
+                    "GET /metrics", "GET /keeptrusts/config", "GET /keeptrusts/providers/metrics", "POST /keeptrusts/config/reload"
+                ]}),
+            ),
         }
     }
 }

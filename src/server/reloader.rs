@@ -55,9 +55,12 @@ impl Reloader {
 
     fn compile(&self) -> Result<Gateway, Vec<String>> {
         let loaded = config::load(&self.path).map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let gateway = Gateway::compile(&loaded, self.options, &|name| std::env::var(name).ok()).map_err(|e| vec![e.to_string()])?;
+        let gateway =
+            Gateway::compile(&loaded, self.options, &|name| std::env::var(name).ok()).map_err(|e| vec![e.to_string()])?;
         if gateway.audit != self.gateway.load().audit {
-            return Err(vec!["the audit-logger's settings change only with a restart: the log is open under the old ones".into()]);
+            return Err(vec![
+                "the audit-logger's settings change only with a restart: the log is open under the old ones".into(),
+            ]);
         }
         Ok(gateway)
     }

@@ -93,7 +93,12 @@ impl Envelope {
                     put(out, format_args!("{{\"delta\":{{\"tool_calls\":[{}]", tool_call(call, "", Some(nth))))
                 }
                 Piece::Arguments(nth, part) => {
-                    put(out, format_args!("{{\"delta\":{{\"tool_calls\":[{{\"index\":{nth},\"type\":\"function\",\"function\":{{\"arguments\":"));
+                    put(
+                        out,
+                        format_args!(
+                            "{{\"delta\":{{\"tool_calls\":[{{\"index\":{nth},\"type\":\"function\",\"function\":{{\"arguments\":"
+                        ),
+                    );
                     quote(part, out);
                     out.extend_from_slice(b"}}]");
                 }

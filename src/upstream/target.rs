@@ -116,7 +116,8 @@ impl Target {
 
     /// Every model id and alias this target answers to.
     pub fn model_ids(&self) -> impl Iterator<Item = &str> {
-        let entries = self.models.iter().flat_map(|m| std::iter::once(m.model_id.as_str()).chain(m.aliases.iter().map(String::as_str)));
+        let entries =
+            self.models.iter().flat_map(|m| std::iter::once(m.model_id.as_str()).chain(m.aliases.iter().map(String::as_str)));
         self.model.as_deref().into_iter().chain(entries)
     }
 

@@ -116,7 +116,12 @@ impl Run {
                 log.push('\n');
             }
         });
-        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).danger_accept_invalid_certs(true).build().expect("a client");
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .danger_accept_invalid_certs(true)
+            .build()
+            .expect("a client");
         let url = format!("{}://127.0.0.1:{port}", self.scheme);
         let mut gateway = Gateway { url, admin: format!("http://127.0.0.1:{admin}"), client, dir, child, log };
         gateway.wait_until_it_answers().await;
