@@ -127,7 +127,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         false => Relay::whole(status, answer, gateway.limits.max_response_bytes.unwrap_or(DEFAULT_MAX_RESPONSE)),
     };
     admitted.replay.deadline_in(Some(target.stream_timeout));
-    // The body may change, and Pingora flushes each piece only when the length is open.
+    // The length goes too: the body may change, and Pingora flushes each piece only when it is open.
     forward::drop_hop_by_hop(head);
     head.remove_header(&CONTENT_LENGTH);
     debug_assert!(!started(session));
@@ -177,23 +177,21 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         }
         Err(Stop::Refused(refusal)) if relay.is_stream() => stop(exchange, refusal),
         Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
-        Err(Stop::Failed(failure)) => Err(fail_answering(
-            session,
-            exchange,
-            failure,
-            Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read"),
-        )),
+        Err(Stop::Failed(failure)) => {
+            let error = Error::explain(ErrorType::InvalidHTTPHeader, "the answer cannot be read");
+            Err(fail_answering(session, exchange, failure, error))
+        }
     }
 }
 
 /// An attempt broke after its connection stood.
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
-    // Matched, for `Error::retry` panics while it is not decided.
-    let moves_on = matches!(error.retry, RetryType::Decided(true));
-    if matches!(*error.etype(), ErrorType::HTTPStatus(_) | STOPPED) || moves_on && *error.etype() == ErrorType::InvalidHTTPHeader
-    {
-        return error;
+    // `retry` is matched because `Error::retry` panics while it is not decided.
+    match (error.etype(), error.retry) {
+        (ErrorType::HTTPStatus(_), _) | (ErrorType::InvalidHTTPHeader, RetryType::Decided(true)) => return error,
+        (etype, _) if *etype == STOPPED => return error,
+        _ => {}
     }
     if *error.esource() == ErrorSource::Downstream && !deadline {
         error.set_retry(false);
