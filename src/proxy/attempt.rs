@@ -123,10 +123,10 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         false => Relay::whole(status, answer, gateway.limits.max_response_bytes.unwrap_or(DEFAULT_MAX_RESPONSE)),
     };
     admitted.replay.deadline_in(Some(target.stream_timeout));
-    // The body may change, and Pingora flushes each piece only when the length is open.
+    // The length goes too: the body may change, and Pingora flushes each piece only when it is open.
     forward::drop_hop_by_hop(head);
     head.remove_header(&CONTENT_LENGTH);
-    debug_assert!(session.response_written().is_none_or(|h| h.status.is_informational()));
+    debug_assert!(!started(session));
     answering(exchange, relay);
     Ok(())
 }
