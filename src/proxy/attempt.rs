@@ -157,10 +157,10 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     let deadline = *error.etype() == DEADLINE;
     let ours = [STOPPED, FAILED].contains(error.etype());
-    if ours || is_answered(exchange) {
+    if ours {
         return error;
     }
-    if *error.esource() == ErrorSource::Downstream && !deadline {
+    if is_answered(exchange) || *error.esource() == ErrorSource::Downstream && !deadline {
         error.set_retry(false);
         return error;
     }
