@@ -28,8 +28,8 @@ pub struct Exchange {
     pub facts: Facts,
     /// Where it stands.
     pub phase: Phase,
-    /// Counts it as in flight until it is dropped.
-    pub in_flight: InFlight,
+    /// Counts an LLM request as in flight until the exchange is dropped; pages of our own are not counted.
+    pub in_flight: Option<InFlight>,
 }
 
 /// Where an exchange stands. It only moves down this list, except that an answer that breaks before the caller saw any of it puts
@@ -147,8 +147,8 @@ pub struct Served {
 
 impl Exchange {
     /// An exchange that has not begun.
-    pub fn new(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
-        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight }
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight: None }
     }
 
     /// What a target needs, while there is one to ask.

@@ -53,7 +53,7 @@ impl ProxyHttp for Edge {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.gateway.load_full(), self.status.enter())
+        Exchange::new(self.gateway.load_full())
     }
 
     /// No modules: answers are never compressed here.
@@ -147,7 +147,7 @@ impl Edge {
         match local::route(&head.method, head.uri.path(), exchange.gateway.enabled) {
             // What is refused from here on is recorded.
             Route::Llm(endpoint) => {
-                self.status.count();
+                exchange.in_flight = Some(self.status.enter());
                 let gate = gate.and_then(|()| self.has_room());
                 admit::admit(endpoint, gate, session, exchange, &self.journal).await?;
                 Ok(false)

@@ -21,21 +21,17 @@ impl Default for Status {
     }
 }
 
-/// One request under way; dropping it ends it.
+/// One LLM request under way; dropping it ends it.
 #[derive(Debug)]
 pub struct InFlight(Arc<Status>);
 
 impl Status {
-    /// Counts a request in.
+    /// Counts an LLM request in.
     pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.total.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         METRICS.in_flight.inc();
         InFlight(self.clone())
-    }
-
-    /// Counts an LLM request.
-    pub fn count(&self) {
-        self.total.fetch_add(1, Ordering::Relaxed);
     }
 
     /// LLM requests since the start.
@@ -43,7 +39,7 @@ impl Status {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Requests under way, local pages included.
+    /// LLM requests under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
