@@ -232,3 +232,85 @@ fn applies(when: &When, facts: &Facts<'_>) -> bool {
         && when.headers.iter().all(|(name, value)| (facts.header)(&name.to_ascii_lowercase()) == Some(value.as_str()))
         && (when.models.is_empty() || when.models.iter().any(|model| model == facts.model))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openai::request::Endpoint;
+    use std::borrow::Cow;
+
+    /// Says the same of every prompt; `None` panics.
+    struct Always(&'static str, Option<Verdict>);
+
+    impl Policy for Always {
+        fn kind(&self) -> &'static str {
+            self.0
+        }
+        fn reason_code(&self) -> &'static str {
+            "test.reason"
+        }
+        fn message(&self) -> Cow<'static, str> {
+            "no".into()
+        }
+        fn inspect(&self, _prompt: &Prompt<'_>) -> Result<Judgement, Fault> {
+            let verdict = self.1.expect("a policy with a bug");
+            Ok(Judgement { verdict, ..Judgement::default() })
+        }
+    }
+
+    fn ruling(mode: Mode, links: Vec<(When, Always)>) -> Ruling {
+        let links = links.into_iter().map(|(when, policy)| Link { when, policy: Arc::new(policy) }).collect();
+        let prompt = Prompt::read(Endpoint::ChatCompletions, br#"{"model":"m","messages":[]}"#).unwrap();
+        let header = |name: &str| (name == "x-team-id").then_some("support");
+        Chain::new(links, mode).inspect(&prompt, &Facts { path: "/v1/chat/completions", header: &header, model: "m" })
+    }
+
+    fn words(ruling: &Ruling) -> Vec<(&'static str, &'static str)> {
+        ruling.decisions.iter().map(|d| (d.kind, d.verdict)).collect()
+    }
+
+    #[test]
+    fn the_first_block_stops_the_chain_and_the_rest_is_recorded_as_skipped() {
+        let links = [("a", Verdict::Warn), ("b", Verdict::Block), ("c", Verdict::Block)];
+        let ruling = ruling(Mode::default(), links.map(|(kind, v)| (When::default(), Always(kind, Some(v)))).into());
+        assert_eq!(words(&ruling), [("a", "warn"), ("b", "block"), ("c", "skipped")]);
+        assert_eq!(ruling.verdict, Verdict::Block);
+        assert_eq!(ruling.refusal.unwrap().policy, Some("b"));
+    }
+
+    #[test]
+    fn a_link_applies_when_all_its_conditions_hold() {
+        let header = |value: &str| [("x-team-id".to_string(), value.to_string())].into();
+        let whens = [
+            (When { path: Some("/v1/chat".into()), headers: header("support"), models: vec!["m".into()] }, true),
+            (When { path: Some("/v1/completions".into()), ..When::default() }, false),
+            (When { headers: header("other"), ..When::default() }, false),
+            (When { models: vec!["x".into()], ..When::default() }, false),
+            (When { path: Some("/v1/".into()), models: vec!["x".into()], ..When::default() }, false),
+        ];
+        for (when, expected) in whens {
+            let judged = ruling(Mode::default(), vec![(when.clone(), Always("a", Some(Verdict::Warn)))]);
+            assert_eq!(!judged.decisions.is_empty(), expected, "{when:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_fault_of_its_policy_and_the_fail_mode_decides() {
+        let broken = || vec![(When::default(), Always("a", None))];
+        let closed = ruling(Mode::default(), broken());
+        let refusal = closed.refusal.unwrap();
+        assert_eq!((refusal.status, refusal.code), (503, "policy_error"));
+        let open = ruling(Mode { fail: FailMode::Allow, observe: false }, broken());
+        assert!(open.refusal.is_none() && open.degraded);
+        assert_eq!(open.decisions[0].verdict, "error");
+    }
+
+    #[test]
+    fn observation_records_and_never_blocks() {
+        let links =
+            vec![(When::default(), Always("a", Some(Verdict::Block))), (When::default(), Always("b", Some(Verdict::Warn)))];
+        let ruling = ruling(Mode { observe: true, ..Mode::default() }, links);
+        assert!(ruling.refusal.is_none() && ruling.splices.is_empty());
+        assert_eq!(words(&ruling), [("a", "block"), ("b", "warn")]);
+    }
+}
