@@ -136,9 +136,13 @@ impl Relay {
         let mut out = Vec::new();
         let piece = piece.unwrap_or_default();
         let Form::Stream { decoder, .. } = &mut self.form else { return Ok(None) };
-        let events: Vec<_> = decoder.push(piece.clone()).collect();
-        for event in events {
+        // Taken out while its events are read; a stream that stops needs it no more.
+        let mut reading = std::mem::take(decoder);
+        for event in reading.push(piece.clone()) {
             self.on_event(event.map_err(|_| Stop::Failed(Failure::Unreadable))?, &mut out)?;
+        }
+        if let Form::Stream { decoder, .. } = &mut self.form {
+            *decoder = reading;
         }
         if end {
             self.end_stream(&mut out)?;
