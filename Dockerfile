@@ -21,6 +21,7 @@ WORKDIR /build
 # The dependencies, which change rarely, are a layer of their own: built for a crate that is still empty, and fails if it is run.
 COPY Cargo.toml Cargo.lock ./
 COPY vendor vendor
+COPY .cargo .cargo
 RUN mkdir src \
     && echo 'fn main() { panic!("kt itself was not built") }' > src/main.rs \
     && touch src/lib.rs \

@@ -87,6 +87,11 @@ impl Gateway {
         self.enabled && self.targets.iter().any(|t| t.has_key())
     }
 
+    /// Whether some target answers to `model`.
+    pub fn has_model(&self, model: &str) -> bool {
+        self.targets.iter().any(|t| t.serves(model))
+    }
+
     /// Every model id and alias the targets answer to, distinct, in routing order, with the provider.
     pub fn models(&self) -> Vec<(&str, &str)> {
         let mut seen = HashSet::new();

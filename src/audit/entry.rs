@@ -64,13 +64,17 @@ impl Gap {
     pub(super) const KIND: &'static str = "audit.gap";
 }
 
+/// Room for most entries, in bytes.
+const USUAL: usize = 1536;
+
 /// The bytes of one entry: never empty, never more than [`MAX_ENTRY`], always one JSON object on one line.
 pub(super) fn encode<T: Serialize>(source: &Source, head: &Head, body: &T) -> Vec<u8> {
     let line = Line { head: Opening::of(source, head), body };
-    let bytes = serde_json::to_vec(&line).unwrap_or_else(|error| {
+    let mut bytes = Vec::with_capacity(USUAL);
+    if let Err(error) = serde_json::to_writer(&mut bytes, &line) {
         let opening = json!({"id": head.id.to_string(), "type": head.kind, "unwritable": error.to_string()});
-        opening.to_string().into_bytes()
-    });
+        bytes = opening.to_string().into_bytes();
+    }
     if bytes.len() <= MAX_ENTRY { bytes } else { cut(&bytes) }
 }
 

@@ -217,6 +217,8 @@ impl Framer {
                 self.queue.set_full(self.is_full());
                 looked = Some(Instant::now());
             }
+            // Whatever comes while the disk is busy waits for its turn together, and one wake-up serves them all.
+            self.is_settled();
             let done = match self.queue.take(&mut batch) {
                 Work::Write => self.write(&mut batch),
                 Work::Reappend if self.handoff.lock().fault => self.reappend(),

@@ -5,7 +5,7 @@
 
 use super::hold::{Hold, judge_whole};
 use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
-use crate::openai::sse::{Decoder, Event, Overflow};
+use crate::openai::sse::{Decoder, Event, Events};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
@@ -150,8 +150,13 @@ impl Relay {
         let mut out = Vec::new();
         let piece = piece.unwrap_or_default();
         let Form::Stream { decoder, .. } = &mut self.form else { return Ok(None) };
-        let events: Vec<_> = decoder.push(piece.clone()).collect();
-        match self.on_events(events, end, &mut out) {
+        // Taken out while its events are read; a stream that stops needs it no more.
+        let mut reading = std::mem::take(decoder);
+        let read = self.on_events(reading.push(piece.clone()), &mut out);
+        if let Form::Stream { decoder, .. } = &mut self.form {
+            *decoder = reading;
+        }
+        match read.and_then(|()| if end { self.end_stream(&mut out) } else { Ok(()) }) {
             Ok(()) => Ok(concat(out, &piece)),
             Err(stop) => {
                 self.left = out;
@@ -160,11 +165,11 @@ impl Relay {
         }
     }
 
-    fn on_events(&mut self, events: Vec<Result<Event, Overflow>>, end: bool, out: &mut Vec<Bytes>) -> Result<(), Stop> {
+    fn on_events(&mut self, events: Events<'_>, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         for event in events {
             self.on_event(event.map_err(|_| Stop::Failed(Failure::Unreadable))?, out)?;
         }
-        if end { self.end_stream(out) } else { Ok(()) }
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {

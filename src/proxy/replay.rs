@@ -20,6 +20,7 @@ use pingora_core::protocols::{Digest, l4::socket::SocketAddr};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,7 +69,7 @@ impl Handle {
         }));
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
-        let wrapped = Replay { inner: Some(inner), head: None, ended: false, shared: handle.0.clone() };
+        let wrapped = Replay { inner: Some(inner), head: None, ended: false, alarm: None, shared: handle.0.clone() };
         *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
         handle
     }
@@ -127,6 +128,8 @@ impl Handle {
     }
 }
 
+type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// The trait object Pingora drives.
 struct Replay {
     inner: Option<Box<ServerSession>>,
@@ -134,6 +137,9 @@ struct Replay {
     head: Option<Box<ResponseHeader>>,
     /// The caller was sent the end of its answer.
     ended: bool,
+    /// A running timer and when it goes off. Deadlines mostly move away, piece by piece of an answer: rather than a new timer for
+    /// each, the one that runs goes off early and is set anew.
+    alarm: Option<(u64, Timer)>,
     shared: Arc<Shared>,
 }
 
@@ -158,20 +164,29 @@ impl Replay {
         Some(body.0.slice(at..end))
     }
 
-    fn time_left(&self) -> Option<Duration> {
-        match self.shared.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            at => Some(Duration::from_millis(at).saturating_sub(self.shared.epoch.elapsed())),
-        }
+    /// The deadline of the phase; `None` while there is none.
+    fn deadline(&self) -> Option<u64> {
+        Some(self.shared.deadline.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// Waits for the caller to leave; once it has its answer, for nothing: its next request is not ours to read yet.
-    async fn idle(&mut self) -> Result<Option<Bytes>> {
-        if self.ended {
-            return std::future::pending().await;
+    /// Waits for the caller to leave, or, once it has its answer, for nothing: its next request is not ours to read yet. Waits no
+    /// longer than to the alarm.
+    async fn idle(&mut self) -> Option<Result<Option<Bytes>>> {
+        let Self { inner, alarm, shared, ended, .. } = self;
+        let real = inner.as_mut().expect("the wrapper is dropped when the session is restored");
+        let leaving = async {
+            if *ended {
+                return std::future::pending().await;
+            }
+            let left = real.read_body_or_idle(true).await;
+            if shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
+        };
+        let Some((_, bell)) = alarm else { return Some(leaving.await) };
+        tokio::select! {
+            biased;
+            left = leaving => Some(left),
+            () = bell => None,
         }
-        let left = self.real_mut().read_body_or_idle(true).await;
-        if self.shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
     }
 
     /// The time a slow caller took to read is not the upstream's.
@@ -229,12 +244,23 @@ impl CustomSession for Replay {
         if !no_body_expected && let Some(slice) = self.next_slice() {
             return Ok(Some(slice));
         }
-        match self.time_left() {
-            None => self.idle().await,
-            Some(left) => match pingora::time::timeout(left, self.idle()).await {
-                Ok(result) => result,
-                Err(_) => Error::e_explain(DEADLINE, "the phase outlasted its deadline"),
-            },
+        loop {
+            match (self.deadline(), &self.alarm) {
+                (None, _) => self.alarm = None,
+                (Some(at), Some((rings, _))) if *rings <= at => {}
+                (Some(at), _) => {
+                    let left = Duration::from_millis(at).saturating_sub(self.shared.epoch.elapsed());
+                    self.alarm = Some((at, Box::pin(pingora::time::sleep(left))));
+                }
+            }
+            if let Some(left) = self.idle().await {
+                return left;
+            }
+            let now = self.shared.epoch.elapsed();
+            if self.deadline().is_some_and(|at| Duration::from_millis(at) <= now) {
+                return Error::e_explain(DEADLINE, "the phase outlasted its deadline");
+            }
+            self.alarm = None;
         }
     }
 

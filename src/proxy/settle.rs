@@ -50,9 +50,7 @@ fn ending(session: &Session, error: Option<&Error>, exchange: &Exchange, admitte
 pub fn count(exchange: &Exchange, relay: Option<&Relay>) {
     let facts = &exchange.facts;
     let (model, provider) = match &facts.served {
-        Some(served) if exchange.gateway.models().iter().any(|(id, _)| *id == served.model) => {
-            (served.model.as_str(), &*served.provider)
-        }
+        Some(served) if exchange.gateway.has_model(&served.model) => (served.model.as_str(), &*served.provider),
         Some(served) => ("other", &*served.provider),
         None => ("none", "none"),
     };

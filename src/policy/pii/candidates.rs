@@ -62,7 +62,7 @@ impl Scan {
         while self.pos < input.bytes.len() {
             match self.ask(detectors, input) {
                 Ok(Some(hit)) => return Some(self.accept(hit)),
-                Ok(None) => self.pos += 1,
+                Ok(None) => self.pos = self.skip(detectors, input, self.pos + 1),
                 Err(Open) => return None,
             }
         }
@@ -94,6 +94,16 @@ impl Scan {
     fn decide(&mut self, end: usize) {
         self.pos = end;
         self.run = (end, end);
+    }
+
+    /// The next place from `at` on where anything could begin: inside a word that no `@` follows nothing does.
+    fn skip(&self, detectors: &Detectors, input: &Input<'_>, at: usize) -> usize {
+        let end = self.run.1;
+        if detectors.custom.is_some() || matches!(input.bytes.get(end), None | Some(b'@')) {
+            return at;
+        }
+        let pairs = input.bytes.get(at - 1..end).unwrap_or_default().windows(2);
+        at + pairs.take_while(|pair| matches!(pair, [last, b] if !may_begin(*last, *b))).count()
     }
 
     /// Asks every detector that could begin at `pos`. Secrets come first; of the others the longest match counts.

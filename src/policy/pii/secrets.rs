@@ -181,6 +181,11 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     if !matches!(input.before(at, 1), b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | 0x1D) {
         return None;
     }
+    // Prose: behind one space only `bearer` and `is` tell anything.
+    let end = input.before(at, 2);
+    if input.before(at, 1) == b' ' && end.is_ascii_alphanumeric() && !matches!(end, b'r' | b'R' | b's' | b'S') {
+        return None;
+    }
     let left = input.left(at, 80);
     let gap = left
         .iter()

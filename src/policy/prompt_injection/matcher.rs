@@ -27,17 +27,12 @@ pub struct Hit {
 /// Memory of one pass, used again for the next.
 #[derive(Debug, Default)]
 pub struct States {
-    states: Vec<State>,
-    /// Marks the states of the current pass.
+    states: Vec<Span>,
+    /// In which pass each state was reached last: apart, since most of the time that is all there is to see.
+    reached: Vec<u32>,
     pass: u32,
     events: Vec<(u16, Span)>,
     buffer: String,
-}
-
-#[derive(Debug, Default, Clone)]
-struct State {
-    pass: u32,
-    span: Span,
 }
 
 /// The words a step or phrase covers.
@@ -93,7 +88,9 @@ impl States {
         self.pass = self.pass.wrapping_add(1);
         if self.states.len() != states || self.pass == 0 {
             self.states.clear();
-            self.states.resize(states, State::default());
+            self.states.resize(states, Span::default());
+            self.reached.clear();
+            self.reached.resize(states, 0);
             self.pass = 1;
         }
         self.events.clear();
@@ -123,20 +120,24 @@ impl States {
         let whole = match step.checked_sub(1) {
             None => Span { muted: context.mutes(span), ..span.clone() },
             Some(before) => {
-                let before = self.states.get(first_state + before).filter(|state| state.pass == self.pass)?;
-                let gap = span.first.checked_sub(before.span.last + 1)?;
+                let before = first_state + before;
+                if *self.reached.get(before)? != self.pass {
+                    return None;
+                }
+                let before = self.states.get(before)?;
+                let gap = span.first.checked_sub(before.last + 1)?;
                 if gap > *gaps.get(step)? {
                     return None;
                 }
-                let bytes = before.span.bytes.start..span.bytes.end;
-                Span { last: span.last, bytes, ..before.span.clone() }
+                let bytes = before.bytes.start..span.bytes.end;
+                Span { last: span.last, bytes, ..before.clone() }
             }
         };
         if step + 1 == gaps.len() {
             return Some(whole);
         }
-        let state = self.states.get_mut(first_state + step)?;
-        *state = State { pass: self.pass, span: whole };
+        *self.states.get_mut(first_state + step)? = whole;
+        *self.reached.get_mut(first_state + step)? = self.pass;
         None
     }
 }
