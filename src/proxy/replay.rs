@@ -256,11 +256,12 @@ impl CustomSession for Replay {
             if let Some(left) = self.idle().await {
                 return left;
             }
+            // It rang: a timer that went off must not be polled again, not even by the next attempt.
+            self.alarm = None;
             let now = self.shared.epoch.elapsed();
             if self.deadline().is_some_and(|at| Duration::from_millis(at) <= now) {
                 return Error::e_explain(DEADLINE, "the phase outlasted its deadline");
             }
-            self.alarm = None;
         }
     }
 
