@@ -11,16 +11,14 @@
 //!
 //! Who owns the locks: the mutexes are touched only by the task of this one exchange, never across an await.
 
-use async_trait::async_trait;
+mod session;
+
 use bytes::Bytes;
-use http::HeaderMap;
-use pingora_core::protocols::http::custom::{CustomMessageWrite, server::Session as CustomSession};
-use pingora_core::protocols::http::{HttpTask, ServerSession};
-use pingora_core::protocols::{Digest, l4::socket::SocketAddr};
-use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_core::ErrorType;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use std::pin::Pin;
+use session::Replay;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,8 +29,6 @@ pub const DEADLINE: ErrorType = ErrorType::Custom("phase_deadline");
 /// The error of an answer we end ourselves.
 pub const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
 
-/// How much of the body one turn of the proxy loop hands out, in bytes.
-const SLICE: usize = 128 * 1024;
 /// The `shutdown` code by which [`Handle::restore`] asks for the real session.
 const UNWRAP: u32 = u32::MAX - 7;
 
@@ -69,7 +65,7 @@ impl Handle {
         }));
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
-        let wrapped = Replay { inner: Some(inner), head: None, ended: false, alarm: None, shared: handle.0.clone() };
+        let wrapped = Replay::new(inner, handle.0.clone());
         *session.downstream_session = ServerSession::new_custom(Box::new(wrapped));
         handle
     }
@@ -128,291 +124,11 @@ impl Handle {
     }
 }
 
-type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
-
-/// The trait object Pingora drives.
-struct Replay {
-    inner: Option<Box<ServerSession>>,
-    /// A head the proxy loop wrote and the caller has not seen yet.
-    head: Option<Box<ResponseHeader>>,
-    /// The caller was sent the end of its answer.
-    ended: bool,
-    /// A running timer and when it goes off. Deadlines mostly move away, piece by piece of an answer: rather than a new timer for
-    /// each, the one that runs goes off early and is set anew.
-    alarm: Option<(u64, Timer)>,
-    shared: Arc<Shared>,
-}
-
-impl Replay {
-    /// `inner` leaves only in `shutdown(UNWRAP)`, after which the wrapper is dropped by [`Handle::restore`].
-    fn real(&self) -> &ServerSession {
-        self.inner.as_ref().expect("the wrapper is dropped when the session is restored")
-    }
-
-    fn real_mut(&mut self) -> &mut ServerSession {
-        self.inner.as_mut().expect("the wrapper is dropped when the session is restored")
-    }
-
-    fn next_slice(&self) -> Option<Bytes> {
-        let mut body = lock(&self.shared.body);
-        let (len, at) = (body.0.len(), body.1);
-        if at >= len {
-            return None;
-        }
-        let end = (at + SLICE).min(len);
-        body.1 = end;
-        Some(body.0.slice(at..end))
-    }
-
-    /// The deadline of the phase; `None` while there is none.
-    fn deadline(&self) -> Option<u64> {
-        Some(self.shared.deadline.load(Ordering::Relaxed)).filter(|at| *at > 0)
-    }
-
-    /// Waits for the caller to leave, or, once it has its answer, for nothing: its next request is not ours to read yet. Waits no
-    /// longer than to the alarm.
-    async fn idle(&mut self) -> Option<Result<Option<Bytes>>> {
-        let Self { inner, alarm, shared, ended, .. } = self;
-        let real = inner.as_mut().expect("the wrapper is dropped when the session is restored");
-        let leaving = async {
-            if *ended {
-                return std::future::pending().await;
-            }
-            let left = real.read_body_or_idle(true).await;
-            if shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
-        };
-        let Some((_, bell)) = alarm else { return Some(leaving.await) };
-        tokio::select! {
-            biased;
-            left = leaving => Some(left),
-            () = bell => None,
-        }
-    }
-
-    /// The time a slow caller took to read is not the upstream's.
-    fn prolong(&self, took: Duration) {
-        if self.shared.deadline.load(Ordering::Relaxed) != 0 {
-            self.shared.deadline.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// What the caller's session is to be given: heads wait for the first body byte, interim answers are dropped.
-    fn hold_head(&mut self, tasks: Vec<HttpTask>) -> Vec<HttpTask> {
-        let mut out = Vec::with_capacity(tasks.len() + 1);
-        for task in tasks {
-            match task {
-                HttpTask::Header(head, _) if head.status.is_informational() => {}
-                HttpTask::Header(head, false) => self.head = Some(head),
-                HttpTask::Body(data, false) if data.as_ref().is_none_or(Bytes::is_empty) => {}
-                HttpTask::Failed(_) => out.push(task),
-                task => {
-                    if let Some(head) = self.head.take() {
-                        out.push(HttpTask::Header(lock(&self.shared.head).take().unwrap_or(head), false));
-                    }
-                    out.push(task);
-                }
-            }
-        }
-        out
-    }
-}
-
-#[async_trait]
-impl CustomSession for Replay {
-    fn req_header(&self) -> &RequestHeader {
-        self.real().req_header()
-    }
-    fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.real_mut().req_header_mut()
-    }
-
-    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.next_slice())
-    }
-    async fn drain_request_body(&mut self) -> Result<()> {
-        Ok(())
-    }
-    fn is_body_done(&mut self) -> bool {
-        let body = lock(&self.shared.body);
-        body.1 >= body.0.len()
-    }
-    fn is_body_empty(&mut self) -> bool {
-        lock(&self.shared.body).0.is_empty()
-    }
-    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        // Polled inside `select!`: nothing is awaited before a slice is returned, so cancellation cannot lose one.
-        if !no_body_expected && let Some(slice) = self.next_slice() {
-            return Ok(Some(slice));
-        }
-        loop {
-            match (self.deadline(), &self.alarm) {
-                (None, _) => self.alarm = None,
-                (Some(at), Some((rings, _))) if *rings <= at => {}
-                (Some(at), _) => {
-                    let left = Duration::from_millis(at).saturating_sub(self.shared.epoch.elapsed());
-                    self.alarm = Some((at, Box::pin(pingora::time::sleep(left))));
-                }
-            }
-            if let Some(left) = self.idle().await {
-                return left;
-            }
-            // It rang: a timer that went off must not be polled again, not even by the next attempt.
-            self.alarm = None;
-            let now = self.shared.epoch.elapsed();
-            if self.deadline().is_some_and(|at| Duration::from_millis(at) <= now) {
-                return Error::e_explain(DEADLINE, "the phase outlasted its deadline");
-            }
-        }
-    }
-
-    /// pingora-proxy calls this at the start of every attempt: the moment to rewind.
-    fn enable_retry_buffering(&mut self) {
-        lock(&self.shared.body).1 = 0;
-        self.head = None;
-    }
-    fn retry_buffer_truncated(&self) -> bool {
-        false
-    }
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        None
-    }
-
-    async fn write_response_header(&mut self, head: Box<ResponseHeader>, _end: bool) -> Result<()> {
-        self.real_mut().write_response_header(head).await
-    }
-    async fn write_response_header_ref(&mut self, head: &ResponseHeader, _end: bool) -> Result<()> {
-        self.real_mut().write_response_header_ref(head).await
-    }
-    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.real_mut().write_response_body(data, end).await
-    }
-    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.real_mut().write_response_trailers(trailers).await
-    }
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let end = tasks.iter().any(HttpTask::is_end);
-        if self.ended {
-            return Ok(end);
-        }
-        let mut tasks = self.hold_head(tasks);
-        if tasks.is_empty() {
-            return Ok(false);
-        }
-        let (answered, stopping) = (self.shared.answered.load(Ordering::Relaxed), self.shared.stopping.load(Ordering::Relaxed));
-        if answered || stopping {
-            end_with_last_piece(&mut tasks);
-            self.ended = true;
-        }
-        let began = Instant::now();
-        let written = self.real_mut().response_duplex_vec(tasks).await;
-        self.prolong(began.elapsed());
-        match written {
-            _ if answered => Ok(end),
-            Ok(_) if stopping => {
-                close(self.real_mut()).await;
-                Error::e_explain(STOPPED, "the answer was stopped")
-            }
-            result => result,
-        }
-    }
-    fn response_written(&self) -> Option<&ResponseHeader> {
-        self.real().response_written()
-    }
-    async fn finish(&mut self) -> Result<()> {
-        match self.inner.as_mut() {
-            Some(real) => real.finish_body().await,
-            None => Ok(()),
-        }
-    }
-    async fn shutdown(&mut self, code: u32, _ctx: &str) {
-        match code {
-            UNWRAP => *lock(&self.shared.parked) = self.inner.take(),
-            _ => self.real_mut().shutdown().await,
-        }
-    }
-    async fn abandon(&mut self, _ctx: &str) {
-        self.real_mut().shutdown().await;
-    }
-
-    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
-        self.real_mut().set_read_timeout(timeout)
-    }
-    fn get_read_timeout(&self) -> Option<Duration> {
-        self.real().get_read_timeout()
-    }
-    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.real_mut().set_write_timeout(timeout)
-    }
-    fn get_write_timeout(&self) -> Option<Duration> {
-        self.real().get_write_timeout()
-    }
-    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.real_mut().set_total_drain_timeout(timeout)
-    }
-    fn get_total_drain_timeout(&self) -> Option<Duration> {
-        self.real().get_total_drain_timeout()
-    }
-    fn request_summary(&self) -> String {
-        self.real().request_summary()
-    }
-    fn body_bytes_sent(&self) -> usize {
-        self.real().body_bytes_sent()
-    }
-    fn body_bytes_read(&self) -> usize {
-        self.real().body_bytes_read()
-    }
-    fn digest(&self) -> Option<&Digest> {
-        self.real().digest()
-    }
-    fn digest_mut(&mut self) -> Option<&mut Digest> {
-        self.real_mut().digest_mut()
-    }
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.real().client_addr()
-    }
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.real().server_addr()
-    }
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        self.real().to_h1_raw()
-    }
-
-    // Custom messages do not exist between these peers.
-    async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-    fn take_custom_message_reader(&mut self) -> Option<Box<dyn futures::Stream<Item = Result<Bytes>> + Unpin + Send + Sync>> {
-        None
-    }
-    fn restore_custom_message_reader(
-        &mut self,
-        _reader: Box<dyn futures::Stream<Item = Result<Bytes>> + Unpin + Send + Sync>,
-    ) -> Result<()> {
-        Ok(())
-    }
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Closes a connection right behind an answer that ended early, before its caller thinks of using it again: Pingora keeps none
 /// after an error, and the head that said so has left. An HTTP/2 connection outlives its streams.
 pub async fn close(real: &mut ServerSession) {
     if let ServerSession::H1(http1) = real {
         http1.shutdown().await;
-    }
-}
-
-/// Ends the answer with the last piece of its body and drops what would follow.
-fn end_with_last_piece(tasks: &mut Vec<HttpTask>) {
-    let last = tasks.iter().rposition(|task| matches!(task, HttpTask::Body(Some(data), _) if !data.is_empty()));
-    let Some(last) = last else { return };
-    tasks.truncate(last + 1);
-    if let Some(HttpTask::Body(_, end)) = tasks.last_mut() {
-        *end = true;
     }
 }
 
