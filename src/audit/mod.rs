@@ -22,6 +22,7 @@
 //! There is no secret in the links: someone who may write the files can cut the end off, or rewrite everything from some record
 //! on. Against that only a copy of a later link kept elsewhere helps.
 
+pub mod beside;
 mod entry;
 mod event;
 pub mod journal;
@@ -54,7 +55,7 @@ pub enum AuditError {
         source: std::io::Error,
     },
     /// Another process writes this log.
-    #[error("{}: another gateway writes this audit log; give each its own --audit-dir or origin", path.display())]
+    #[error("{}: another gateway writes this audit log; give each its own --audit-dir", path.display())]
     Locked {
         /// The lock file it holds.
         path: PathBuf,

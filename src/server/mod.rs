@@ -7,9 +7,9 @@ mod resolver;
 mod shutdown;
 pub mod status;
 
-use crate::audit::Origin;
 use crate::audit::journal::{Journal, JournalSettings, MinFree};
 use crate::audit::record::Event;
+use crate::audit::{Origin, beside};
 use crate::config::{self, AuditLoggerConfig, Diagnostic};
 use crate::gateway::{Gateway, Options};
 use crate::policy::chain::Mode;
@@ -193,8 +193,7 @@ fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {
         log::warn!("no audit-logger in the chain: no audit log is written");
         return Ok(Journal::disabled());
     };
-    let origin = Origin::of_this_host();
-    Journal::open(&run.audit_dir, origin.as_str(), settings(config))
+    beside::open(&run.audit_dir, &Origin::of_this_host(), &settings(config))
         .map_err(|e| RunError::other(format!("cannot open the audit log in {}", run.audit_dir.display()))(&e))
 }
 
