@@ -116,10 +116,16 @@ struct Replay {
     inner: Option<Box<ServerSession>>,
     /// A head the proxy loop wrote and the caller has not seen yet.
     head: Option<Box<ResponseHeader>>,
-    /// A running timer and when it goes off. Deadlines mostly move away, piece by piece of an answer: rather than a new timer for
-    /// each, the one that runs goes off early and is set anew.
-    alarm: Option<(u64, Pin<Box<dyn Future<Output = ()> + Send + Sync>>)>,
+    alarm: Option<Alarm>,
     shared: Arc<Shared>,
+}
+
+/// A running timer. Deadlines mostly move away, piece by piece of an answer: rather than a new timer for each, the one that runs
+/// goes off early and is set anew.
+struct Alarm {
+    /// When it goes off, in the terms of [`Shared::deadline`].
+    rings: u64,
+    bell: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Replay {
@@ -156,7 +162,7 @@ impl Replay {
             let left = real.read_body_or_idle(true).await;
             if shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
         };
-        let Some((_, bell)) = alarm else { return Some(leaving.await) };
+        let Some(Alarm { bell, .. }) = alarm else { return Some(leaving.await) };
         tokio::select! {
             biased;
             left = leaving => Some(left),
@@ -215,10 +221,10 @@ impl CustomSession for Replay {
         loop {
             match (self.deadline(), &self.alarm) {
                 (None, _) => self.alarm = None,
-                (Some(at), Some((rings, _))) if *rings <= at => {}
+                (Some(at), Some(alarm)) if alarm.rings <= at => {}
                 (Some(at), _) => {
                     let left = Duration::from_millis(at).saturating_sub(self.shared.epoch.elapsed());
-                    self.alarm = Some((at, Box::pin(pingora::time::sleep(left))));
+                    self.alarm = Some(Alarm { rings: at, bell: Box::pin(pingora::time::sleep(left)) });
                 }
             }
             if let Some(left) = self.idle().await {
