@@ -73,7 +73,8 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
         let head = session.req_header();
         let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let model = exchange.facts.model.as_str();
-        gateway.chain.inspect(&prompt, &ChainFacts { path: head.uri.path(), header: &header, model })
+        let facts = ChainFacts { path: head.uri.path(), header: &header, model };
+        aside(body.len(), || gateway.chain.inspect(&prompt, &facts))
     };
     note(&ruling, exchange);
     if let Some(refusal) = ruling.refusal {
@@ -92,6 +93,13 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
         body: body.clone(),
     };
     Ok(Judged { plan, draft, watching: ruling.watching, since })
+}
+
+/// Runs work on a body of this many bytes; long work lets the streams that share this worker move to another first.
+fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    /// About two milliseconds of scanning.
+    const LONG: usize = 64 * 1024;
+    if bytes > LONG { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// A refused exchange has one record, durable before the refusal leaves.
