@@ -29,10 +29,11 @@ use prober::Prober;
 use reloader::Reloader;
 use resolver::Resolver;
 use status::Status;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a gateway is run: the command line, parsed.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     let loaded = config::load(&run.policy_config).map_err(RunError::Config)?;
     loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
     for address in [run.listen, run.admin_listen] {
-        TcpListener::bind(address).map_err(|e| RunError::other(format!("cannot listen on {address}"))(&e))?;
+        try_listen(address).map_err(|e| RunError::other(format!("cannot listen on {address}"))(&e))?;
     }
     let simulator = run.simulate.then(|| Simulator::bind(("127.0.0.1", 0), Settings::default())).transpose();
     let simulator = simulator.map_err(|e| RunError::other("the simulator cannot listen")(&e))?;
@@ -100,6 +101,21 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     greet(run, &gateway, simulator.as_ref());
     let gateway = Arc::new(ArcSwap::from_pointee(gateway));
     serve(run, options, gateway, journal, simulator)
+}
+
+/// Finds out whether an address can be listened on, before anything is started. The default ports lie in the range from which
+/// outgoing connections take theirs, so one that is taken is waited for a moment.
+fn try_listen(address: SocketAddr) -> std::io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            bound => return bound.map(drop),
+        }
+    }
 }
 
 /// Puts the services together and blocks until the process has drained.
