@@ -68,6 +68,11 @@ impl Refusal {
         }
     }
 
+    /// An answer in the place of a provider's that failed: 502, or the provider's own error status.
+    pub fn upstream(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(status, "upstream_error", "upstream_error", message)
+    }
+
     /// 503 with `Retry-After`: the gateway cannot take the request now.
     pub fn unavailable(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { retry_after: Some(1), ..Self::new(503, "service_unavailable_error", code, message) }

@@ -10,11 +10,6 @@ const MOST_PARTS: usize = 4;
 /// Names the log itself uses inside an origin's directory.
 const RESERVED: [&str; 4] = ["wal", "lock", "torn", "sealed"];
 
-/// The name a gateway gives its log unless told otherwise: `kt/<host name>`.
-pub fn default_origin() -> String {
-    Origin::of_this_host().0
-}
-
 /// A name such as `kt/edge-7`: one to four parts of letters, digits, `.`, `-` and `_`. It is also a relative path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(String);

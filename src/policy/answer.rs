@@ -1,6 +1,6 @@
 //! The watches of one answer: every policy that watches, on every channel of every choice.
 
-use super::chain::{Decision, FailMode, Mode, guarded, policy_error};
+use super::chain::{Decision, FailMode, Mode, guarded, policy_error, strongest};
 use super::{Flow, Policy, Released, Replacement, Verdict, Watch};
 use crate::openai::chunk::AnswerChannel;
 use crate::refusal::Refusal;
@@ -74,7 +74,7 @@ impl Answer {
     pub fn feed(&mut self, at: usize, delta: &str) -> Result<(), Refusal> {
         if self.channels.len() > MAX_CHANNELS {
             let message = "the provider's answer has more text channels than any answer needs";
-            return Err(Refusal::new(502, "upstream_error", "upstream_error", message));
+            return Err(Refusal::upstream(502, message));
         }
         self.channels[at].fed += delta.len() as u64;
         self.run(at, |watch, out| watch.feed(delta, out))
@@ -123,8 +123,7 @@ impl Answer {
 
     /// The strongest verdict so far.
     pub fn verdict(&self) -> &'static str {
-        let order = ["block", "escalate", "redact", "warn"];
-        order.into_iter().find(|word| self.decisions.iter().any(|d| d.verdict == *word)).unwrap_or("allow")
+        strongest(self.decisions.iter().map(|d| d.verdict))
     }
 
     fn run(&mut self, at: usize, mut step: impl FnMut(&mut dyn Watch, &mut Released) -> Flow) -> Result<(), Refusal> {

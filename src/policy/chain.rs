@@ -215,6 +215,12 @@ impl Decision {
     }
 }
 
+/// The strongest among words of verdicts; other words, such as `skipped`, do not count.
+pub fn strongest(words: impl Iterator<Item = &'static str> + Clone) -> &'static str {
+    let order = [Verdict::Block, Verdict::Escalate, Verdict::Redact, Verdict::Warn].map(Verdict::as_str);
+    order.into_iter().find(|word| words.clone().any(|w| w == *word)).unwrap_or(Verdict::Allow.as_str())
+}
+
 /// 503: a policy that faulted, under fail mode `block`.
 pub fn policy_error(kind: &'static str) -> Refusal {
     let message =

@@ -109,7 +109,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
             let message = format!("the provider answered {status} without a body");
             let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-            let refusal = Refusal::new(status, "upstream_error", "upstream_error", message);
+            let refusal = Refusal::upstream(status, message);
             exchange.facts.refused = Some(Refusal { retry_after, ..refusal });
             return Error::e_explain(STOPPED, "an error without a body");
         }
@@ -273,7 +273,7 @@ fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
 
 pub(super) fn truncated() -> Refusal {
     let message = "the provider's answer broke off before its end; what was sent so far is incomplete";
-    Refusal::new(502, "upstream_error", "upstream_error", message)
+    Refusal::upstream(502, message)
 }
 
 /// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
@@ -282,7 +282,7 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
     let relayed = exchange.relay().is_some();
     let Some(last) = attempts.last() else {
         log::error!("an exchange failed without an attempt: {error}");
-        return Refusal::new(502, "upstream_error", "upstream_error", "the request could not be forwarded");
+        return Refusal::upstream(502, "the request could not be forwarded");
     };
     if relayed && last.failure == Some(Failure::Broken) {
         return truncated();

@@ -59,7 +59,7 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         Err(Stop::Failed(failure)) => {
             admitted.plan.failed(failure, false);
             let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
-            Ok(Some(stop(exchange, None, Refusal::new(502, "upstream_error", "upstream_error", message), true)))
+            Ok(Some(stop(exchange, None, Refusal::upstream(502, message), true)))
         }
     }
 }

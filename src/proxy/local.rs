@@ -151,14 +151,7 @@ fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
     let targets: Vec<_> = gateway
         .targets
         .iter()
-        .map(|t| {
-            let state = match (t.has_key(), t.health.is_healthy()) {
-                (false, _) => "no_key",
-                (true, false) => "unhealthy",
-                (true, true) => "healthy",
-            };
-            json!({"id": &*t.id, "provider": &*t.provider, "model": t.model, "state": state})
-        })
+        .map(|t| json!({"id": &*t.id, "provider": &*t.provider, "model": t.model, "state": t.state().as_str()}))
         .collect();
     let healthy = targets.iter().filter(|t| t["state"] == "healthy").count();
     let word = match (status.not_ready(gateway), healthy) {

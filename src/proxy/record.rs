@@ -9,7 +9,7 @@ use crate::audit::record::{
 use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
 use crate::openai::request::Endpoint;
-use crate::policy::chain::Decision;
+use crate::policy::chain::{Decision, strongest};
 use crate::upstream;
 use std::time::Instant;
 
@@ -80,8 +80,7 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
 
 /// The strongest verdict of both phases.
 pub fn verdict(facts: &Facts) -> &'static str {
-    let order = ["block", "escalate", "redact", "warn"];
-    order.into_iter().find(|word| facts.verdict == *word || facts.decisions.iter().any(|d| d.verdict == *word)).unwrap_or("allow")
+    strongest(std::iter::once(facts.verdict).chain(facts.decisions.iter().map(|d| d.verdict)))
 }
 
 /// What the configured prices make of the tokens.

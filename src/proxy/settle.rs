@@ -19,6 +19,7 @@ pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange)
     };
     let ending = ending(session, error, exchange, &admitted, relay.as_deref());
     if let Some(relay) = relay.as_mut() {
+        exchange.facts.degraded |= relay.answer.is_degraded();
         exchange.facts.decisions.extend(relay.answer.take_decisions());
     }
     count(exchange, relay.as_deref());
@@ -60,7 +61,7 @@ pub fn count(exchange: &Exchange, relay: Option<&Relay>) {
         (None, None) => 0,
     };
     let llm = &[model, provider];
-    METRICS.requests.with_label_values(&[model, provider, itoa(status), record::verdict(facts)]).inc();
+    METRICS.requests.with_label_values(&[model, provider, status_label(status), record::verdict(facts)]).inc();
     for decision in &facts.decisions {
         METRICS.policy_evaluations.with_label_values(&[decision.kind, decision.verdict]).inc();
         METRICS.policy_seconds.with_label_values(&[decision.kind]).observe(decision.took.as_secs_f64());
@@ -87,7 +88,7 @@ pub fn count(exchange: &Exchange, relay: Option<&Relay>) {
 }
 
 /// Statuses that can be met, as label values; anything else a provider invents is `other`.
-fn itoa(status: u16) -> &'static str {
+fn status_label(status: u16) -> &'static str {
     match status {
         0 => "none",
         200 => "200",

@@ -77,10 +77,5 @@ async fn status(connector: &Connector, target: &Target) -> Result<u16> {
 }
 
 fn report(target: &Target) {
-    let state = match (target.has_key(), target.health.is_healthy()) {
-        (false, _) => -1,
-        (true, false) => 0,
-        (true, true) => 1,
-    };
-    METRICS.target_state.with_label_values(&[&*target.id]).set(state);
+    METRICS.target_state.with_label_values(&[&*target.id]).set(target.state().gauge());
 }

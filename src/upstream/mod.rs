@@ -7,4 +7,4 @@ pub mod target;
 
 pub use failure::Failure;
 pub use plan::{Attempt, Plan};
-pub use target::{Key, Target};
+pub use target::{Key, State, Target};

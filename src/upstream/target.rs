@@ -19,6 +19,37 @@ pub enum Key {
     Missing(String),
 }
 
+/// Whether a target can serve, for people and for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its key is missing.
+    NoKey,
+    /// Tried after the others.
+    Unhealthy,
+    /// Can serve.
+    Healthy,
+}
+
+impl State {
+    /// The word `/health` uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::NoKey => "no_key",
+            State::Unhealthy => "unhealthy",
+            State::Healthy => "healthy",
+        }
+    }
+
+    /// The value of `keeptrusts_gateway_target_state`.
+    pub fn gauge(self) -> i64 {
+        match self {
+            State::NoKey => -1,
+            State::Unhealthy => 0,
+            State::Healthy => 1,
+        }
+    }
+}
+
 /// One provider endpoint.
 #[derive(Debug)]
 pub struct Target {
@@ -96,6 +127,15 @@ impl Target {
     /// Whether a key is there, or none is needed.
     pub fn has_key(&self) -> bool {
         !matches!(self.key, Key::Missing(_))
+    }
+
+    /// Whether it can serve, by its key and its health.
+    pub fn state(&self) -> State {
+        match (self.has_key(), self.health.is_healthy()) {
+            (false, _) => State::NoKey,
+            (true, false) => State::Unhealthy,
+            (true, true) => State::Healthy,
+        }
     }
 
     /// The model to ask this target for when the caller asks for `wanted`.
