@@ -2,12 +2,12 @@
 
 use crate::audit::record::{ConfigStamp, Pack};
 use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{ChainEntry, Config, Fallback, Kind, Loaded, Routing, SecretRef, SizeLimits, TargetConfig};
+use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, Queue, Routing, SecretRef, SizeLimits, TargetConfig};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
 use crate::policy::prompt_injection::{InjectionSettings, PromptInjection};
-use crate::upstream::{Failure, Key, Plan, Target};
+use crate::upstream::{Key, Router, Target};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,14 +28,14 @@ pub struct Gateway {
     pub enabled: bool,
     /// What judges.
     pub chain: Chain,
-    /// Every target, in routing order.
-    pub targets: Vec<Arc<Target>>,
+    /// Every target, and how one is chosen.
+    pub router: Router,
+    /// How requests wait for room.
+    pub queue: Queue,
     /// Bounds on what is read.
     pub limits: SizeLimits,
     /// Settings of the audit log; `None` when the chain has no `audit-logger`.
     pub audit: Option<AuditLoggerConfig>,
-    fallback: Fallback,
-    allow_fallbacks: bool,
 }
 
 /// A config that parses but cannot be run.
@@ -45,12 +45,21 @@ pub struct CompileError(String);
 
 impl Gateway {
     /// Compiles a config. A key that cannot be resolved makes its target unavailable, not the gateway: it is logged, shown in
-    /// `/health`, and `/readyz` is 503 while no target is available.
+    /// `/health`, and `/readyz` is 503 while no target is available. How the targets of the gateway `before` stand is taken over.
     ///
     /// # Errors
     /// A pattern that does not compile, or a routing list that leaves no target.
-    pub fn compile(loaded: &Loaded, options: Options, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CompileError> {
+    pub fn compile(
+        loaded: &Loaded,
+        options: Options,
+        env: &dyn Fn(&str) -> Option<String>,
+        before: Option<&Gateway>,
+    ) -> Result<Self, CompileError> {
         let config = &loaded.config;
+        let mut targets = targets(config, options, env)?;
+        for target in &mut targets {
+            target.inherit(before.map(|gateway| gateway.targets()).unwrap_or_default());
+        }
         Ok(Self {
             stamp: Arc::new(ConfigStamp {
                 config_sha256: hex::encode(loaded.sha256),
@@ -58,45 +67,39 @@ impl Gateway {
             }),
             enabled: config.pack.enabled,
             chain: chain(config, options.mode)?,
-            targets: targets(config, options, env)?,
+            router: Router::new(targets.into_iter().map(Arc::new).collect(), &config.providers),
+            queue: config.providers.queue.clone(),
             limits: config.size_limits.clone(),
             audit: config.policies.chain.iter().any(|e| e.kind == Kind::AuditLogger).then(|| config.policy.audit_logger.clone()),
-            fallback: config.providers.fallback.clone(),
-            allow_fallbacks: config.providers.routing.allow_fallbacks,
         })
     }
 
-    /// The targets for one exchange: those that serve the model the caller asks for, then the rest, healthy before doubtful; at
-    /// most the first and `max_fallback_attempts` more.
-    pub fn route(&self, wanted: &str) -> Plan {
-        let usable = || self.targets.iter().filter(|t| t.has_key());
-        let mut order: Vec<&Arc<Target>> = usable().collect();
-        order.sort_by_key(|t| (!t.health.is_healthy(), !t.serves(wanted)));
-        let fallbacks =
-            if self.fallback.enabled && self.allow_fallbacks { self.fallback.max_fallback_attempts as usize } else { 0 };
-        Plan::new(order.into_iter().take(1 + fallbacks).map(|t| (t.clone(), t.model_for(wanted))).collect())
-    }
-
-    /// Whether a failure moves an exchange on to its next target.
-    pub fn falls_back(&self, failure: Failure) -> bool {
-        self.fallback.triggers.contains(&failure.trigger())
+    /// Every target, in base order.
+    pub fn targets(&self) -> &[Arc<Target>] {
+        &self.router.targets
     }
 
     /// Whether some target could serve.
     pub fn is_ready(&self) -> bool {
-        self.enabled && self.targets.iter().any(|t| t.has_key())
+        self.enabled && self.targets().iter().any(|t| t.has_key())
     }
 
-    /// Whether some target answers to `model`.
+    /// Whether the config names `model`: only then is it fit to be a metric's label.
     pub fn has_model(&self, model: &str) -> bool {
-        self.targets.iter().any(|t| t.serves(model))
+        let names = |t: &Arc<Target>| t.model_ids().any(|id| id == model || t.standing.catalog.repaired(id).as_deref() == Some(model));
+        self.targets().iter().any(names)
     }
 
-    /// Every model id and alias the targets answer to, distinct, in routing order, with the provider.
-    pub fn models(&self) -> Vec<(&str, &str)> {
+    /// Every model a caller may name, distinct, in base order, with its provider: the ids and aliases of the config and, for a
+    /// target that takes any model, those its provider lists.
+    pub fn models(&self) -> Vec<(String, Arc<str>)> {
         let mut seen = HashSet::new();
-        let all = self.targets.iter().flat_map(|t| t.model_ids().map(|id| (id, &*t.provider)));
-        all.filter(|(id, _)| seen.insert(*id)).collect()
+        let of = |t: &Arc<Target>| match t.takes_any_model() {
+            true => t.standing.catalog.ids(),
+            false => t.model_ids().map(str::to_owned).collect(),
+        };
+        let all = self.targets().iter().flat_map(|t| of(t).into_iter().map(|id| (id, t.provider.clone())));
+        all.filter(|(id, _)| seen.insert(id.clone())).collect()
     }
 }
 
@@ -161,7 +164,7 @@ fn pii_settings(config: &PiiDetectorConfig) -> PiiSettings {
 }
 
 /// The targets in routing order: `order` first, then as written; `only` and `ignore` applied.
-fn targets(config: &Config, options: Options, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Arc<Target>>, CompileError> {
+fn targets(config: &Config, options: Options, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Target>, CompileError> {
     let Routing { order, only, ignore, .. } = &config.providers.routing;
     let listed = |id: &str| (only.is_empty() || only.iter().any(|o| o == id)) && !ignore.iter().any(|i| i == id);
     let mut chosen: Vec<&TargetConfig> = config.providers.targets.iter().filter(|t| listed(&t.id)).collect();
@@ -169,11 +172,16 @@ fn targets(config: &Config, options: Options, env: &dyn Fn(&str) -> Option<Strin
         return Err(CompileError("providers.routing: `only` and `ignore` leave no target".into()));
     }
     chosen.sort_by_key(|t| order.iter().position(|o| *o == t.id).unwrap_or(order.len()));
-    Ok(chosen.into_iter().map(|t| Arc::new(target(t, options, env))).collect())
+    Ok(chosen.into_iter().map(|t| target(t, &config.providers.circuit_breaker, options, env)).collect())
 }
 
-fn target(config: &TargetConfig, options: Options, env: &dyn Fn(&str) -> Option<String>) -> Target {
-    let mut target = Target::new(config, key(config.secret.as_ref(), env));
+fn target(
+    config: &TargetConfig,
+    circuit_breaker: &CircuitBreaker,
+    options: Options,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Target {
+    let mut target = Target::new(config, key(config.secret.as_ref(), env), circuit_breaker);
     match (&target.key, options.simulator) {
         (Key::Missing(_), Some(simulator)) => {
             log::info!("target {}: no key, answered by the built-in simulator", target.id);

@@ -28,6 +28,8 @@ pub struct Channel {
     pub fed: u64,
     /// Text before this is decided by every watch.
     pub upto: u64,
+    /// Text before this is the caller's already, whatever is found in it now.
+    seen: u64,
     /// Ordered and disjoint; the relay drops those it has applied.
     pub replacements: VecDeque<Replacement>,
     watches: Vec<(usize, Box<dyn Watch>, Released)>,
@@ -52,7 +54,7 @@ impl Answer {
         }
         let begin = |(at, policy): (usize, &Arc<dyn Policy>)| Some((at, policy.watch(&id)?, Released::default()));
         let watches = self.policies.iter().enumerate().filter_map(begin).collect();
-        self.channels.push(Channel { id, fed: 0, upto: 0, replacements: VecDeque::new(), watches });
+        self.channels.push(Channel { id, fed: 0, upto: 0, seen: 0, replacements: VecDeque::new(), watches });
         self.channels.len() - 1
     }
 
@@ -98,6 +100,25 @@ impl Answer {
             }
         }
         ended
+    }
+
+    /// The answer broke off and goes on elsewhere, behind `said`: what a caller has seen of the one channel that goes on. The
+    /// watches read that again, for what follows may only mean something behind it, and decide nothing of it.
+    ///
+    /// # Errors
+    /// As for [`Answer::feed`].
+    pub fn resume(&mut self, id: AnswerChannel, said: &str) -> Result<(), Refusal> {
+        let (decisions, degraded) = (self.decisions.clone(), self.degraded);
+        self.channels.clear();
+        let at = self.channel(id);
+        let fed = self.feed(at, said);
+        let channel = &mut self.channels[at];
+        channel.seen = channel.fed;
+        channel.upto = channel.upto.max(channel.seen);
+        channel.replacements.clear();
+        // What is found in it was found before.
+        (self.decisions, self.degraded) = (decisions, degraded);
+        fed
     }
 
     /// Whether some watch has not decided all the text of a channel, even where observation lets it leave.
@@ -177,9 +198,13 @@ impl Channel {
     /// Merges what the watches released: text leaves when all of them have decided it, and where two replace the same text the
     /// policy listed first wins.
     fn settle(&mut self) {
-        self.upto = self.watches.iter().map(|(_, _, released)| released.upto).min().unwrap_or(self.fed);
+        self.upto = self.watches.iter().map(|(_, _, released)| released.upto).min().unwrap_or(self.fed).max(self.seen);
         for (_, _, released) in &mut self.watches {
-            for replacement in released.replacements.drain(..) {
+            for mut replacement in released.replacements.drain(..) {
+                if replacement.range.end <= self.seen {
+                    continue;
+                }
+                replacement.range.start = replacement.range.start.max(self.seen);
                 let at = self.replacements.partition_point(|r| r.range.start < replacement.range.start);
                 let clear = |other: Option<&Replacement>| {
                     other.is_none_or(|o| o.range.end <= replacement.range.start || o.range.start >= replacement.range.end)

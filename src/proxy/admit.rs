@@ -7,10 +7,12 @@ use super::{record, settle};
 use crate::audit::journal::{Journal, Ticket, Unavailable};
 use crate::metrics::METRICS;
 use crate::openai::request::{Channel, Endpoint, Prompt};
+use crate::policy::Policy;
 use crate::policy::chain::{Facts as ChainFacts, Ruling};
 use crate::refusal::Refusal;
-use bytes::Bytes;
+use crate::upstream::{Dice, Plan, Unroutable};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Reads and judges one request that came through the `gate`: its head is sound and there is room. On success the exchange is [`Phase::Admitted`] and its `received` record is durable.
@@ -34,12 +36,14 @@ pub async fn admit(
     };
     match judged {
         Ok(judged) => {
-            let received = record::received(exchange, judged.plan.current().map(|(target, _)| &*target.id));
+            let received = record::received(exchange, judged.plan.current().map(|target| &*target.id));
             ticket.received(received).await.map_err(|why| audit_unavailable(&why))?;
             exchange.facts.overhead = Some(judged.since.elapsed());
             let replay = Handle::install(session);
-            let Judged { plan, draft, watching, .. } = judged;
-            exchange.phase = Phase::Admitted(Box::new(Admitted { ticket, plan, draft, replay, watching, stale_retry: false }));
+            let Judged { plan, draft, dice, watching, .. } = judged;
+            let (race, resuming, stale_retry) = (None, None, false);
+            let admitted = Admitted { ticket, plan, draft, replay, watching, stale_retry, dice, race, resuming };
+            exchange.phase = Phase::Admitted(Box::new(admitted));
             Ok(())
         }
         Err(halt) => refuse(halt, ticket, exchange).await,
@@ -52,9 +56,10 @@ pub fn switched_off() -> Refusal {
 }
 
 struct Judged {
-    plan: crate::upstream::Plan,
-    draft: Draft,
-    watching: Vec<std::sync::Arc<dyn crate::policy::Policy>>,
+    plan: Plan,
+    draft: Arc<Draft>,
+    dice: Dice,
+    watching: Vec<Arc<dyn Policy>>,
     since: Instant,
 }
 
@@ -81,18 +86,26 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
         return Err(refusal.into());
     }
 
-    let plan = gateway.route(&exchange.facts.model);
-    if plan.current().is_none() {
-        let message = "no target can serve: each one lacks its key or is switched off; see /health";
-        return Err(Refusal::unavailable("not_ready", message).into());
-    }
-    let draft = Draft {
-        redactions: ruling.splices,
-        usage: prompt.with_usage(),
-        models: plan.models().map(|model| prompt.with_model(model)).collect(),
-        body: body.clone(),
+    let outline = prompt.outline();
+    let mut dice = Dice::seeded(exchange.facts.seed);
+    let plan = gateway.router.route(&exchange.facts.model, outline.tokens(), Instant::now(), &mut dice).map_err(unroutable)?;
+    let draft = Arc::new(Draft { redactions: ruling.splices, outline, body: body.clone() });
+    Ok(Judged { plan, draft, dice, watching: ruling.watching, since })
+}
+
+/// No target may be asked: the caller hears at once, and when to come back.
+pub fn unroutable(why: Unroutable) -> Refusal {
+    /// Node clients sleep all of what they are told.
+    const LONGEST: u64 = 60;
+    let Unroutable::Closed { retry_after, rate_limited } = why else {
+        return Refusal::unavailable("not_ready", "no target can serve: each one lacks its key; see /health");
     };
-    Ok(Judged { plan, draft, watching: ruling.watching, since })
+    let seconds = retry_after.as_millis().div_ceil(1000).clamp(1, LONGEST.into()) as u32;
+    let refusal = match rate_limited {
+        true => Refusal::new(429, "rate_limit_error", "upstream_rate_limited", "every target is at its rate limit"),
+        false => Refusal::unavailable("upstream_unavailable", "no target is available: each one failed too often or asked for a pause"),
+    };
+    Refusal { retry_after: Some(seconds), ..refusal }
 }
 
 /// Runs work on a body of this many bytes; long work lets the streams that share this worker move to another first.
@@ -158,10 +171,4 @@ fn audit_unavailable(why: &Unavailable) -> Halt {
     log::error!("{why}");
     let message = "the request cannot be recorded in the audit log, and nothing unrecorded is forwarded";
     Refusal::unavailable("audit_unavailable", message).into()
-}
-
-/// Bytes of a draft; kept here so that the one place that edits bodies is beside the one that admits them.
-pub fn body_for(admitted: &Admitted) -> Bytes {
-    let with_usage = admitted.plan.current().is_some_and(|(target, _)| target.include_usage);
-    admitted.draft.for_step(admitted.plan.step(), with_usage)
 }

@@ -1,20 +1,21 @@
-//! One attempt after another: which target is asked, what its failure means, and what the caller gets when nothing is left.
+//! One attempt: the target's turn, what it is sent, and what its head means.
 
-use super::exchange::{Exchange, Phase, Served};
+use super::exchange::{Admitted, Exchange, Phase, Served};
+use super::failing::{Failed, fail};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
-use super::replay::{self, DEADLINE, STOPPED};
-use super::{admit, forward, local};
+use super::replay::STOPPED;
+use super::{forward, race, resume, turn};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
-use crate::upstream::{Failure, Target};
+use crate::upstream::parking::retry_after;
+use crate::upstream::{Failure, Moment};
 use http::Version;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, Session};
-use std::sync::Arc;
-use std::time::Duration;
+use pingora_proxy::Session;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Node clients keep idle sockets for a minute and more; closing first is a race they lose.
 const KEEPALIVE_SECONDS: u64 = 75;
@@ -36,36 +37,30 @@ pub fn arrive(session: &mut Session, exchange: &mut Exchange) {
     exchange.facts.arrived(session.req_header(), client);
 }
 
-/// Chooses the target of the next attempt and how to reach it.
+/// Begins the next attempt, once it may, and says how to reach its target.
 ///
 /// # Errors
-/// The target's name is not resolved: retried when another target follows.
-pub fn begin(exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+/// Nothing may be asked any more, the caller left, or the target's name is not resolved: then another attempt may follow.
+pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     back_to_admitted(exchange);
+    let handed_over = turn::take(session, exchange).await?;
     let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
-    let Some((target, model)) = admitted.plan.current().map(|(t, m)| (t.clone(), m.to_owned())) else {
-        return internal("no target to ask");
-    };
-    admitted.plan.begin();
+    let Some(target) = admitted.plan.current().cloned() else { return internal("no target to ask") };
+    let model = admitted.plan.model().clone();
+    let Some((body, dropped)) = admitted.body_for(&target, &model) else { return internal("no body for the target") };
+    admitted.replay.set_body(body);
+    admitted.replay.deadline_in(Some(target.timeout.saturating_sub(admitted.plan.spent(Instant::now()))));
+    exchange.facts.dropped = dropped;
     exchange.facts.served = Some(Served { target: target.id.clone(), provider: target.provider.clone(), model });
+    if let Some(connection) = handed_over {
+        return forward::handed_over(&target, connection);
+    }
     let Some(address) = target.address() else {
-        return Err(fail(exchange, Failure::Dns, Error::explain(ErrorType::ConnectError, "the target's name is not resolved")));
+        let error = Error::explain(ErrorType::ConnectError, "the target's name is not resolved");
+        return Err(fail(session, exchange, Failure::Dns.into(), error));
     };
-    admitted.replay.set_body(admit::body_for(admitted));
-    admitted.replay.deadline_in(Some(target.timeout));
+    race::prepare(session.req_header(), exchange);
     forward::peer(&target, address)
-}
-
-/// No connection to the target.
-pub fn not_connected(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
-    let failure = match error.etype() {
-        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            Failure::Tls
-        }
-        ErrorType::ConnectTimedout => Failure::Timeout,
-        _ => Failure::Connect,
-    };
-    fail(exchange, failure, error)
 }
 
 /// The head the target gets.
@@ -74,59 +69,64 @@ pub fn not_connected(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
 /// A configured header that is no header.
 pub fn request_head(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     let Phase::Admitted(admitted) = &exchange.phase else { return internal("no exchange to forward") };
-    let Some((target, _)) = admitted.plan.current() else { return internal("no target to ask") };
+    let Some(target) = admitted.plan.current() else { return internal("no target to ask") };
     forward::request_head(head, target, &exchange.facts, admitted.replay.body_len())
 }
 
-/// The target's head is here: an answer, or a reason to ask the next target.
+/// The target's head is here: an answer, or a reason to ask again.
 ///
 /// # Errors
-/// A failure; retried when its trigger is set and another target follows.
+/// A failure; retried when another attempt follows.
 pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     // Nobody asked for another protocol: a 101 is no interim answer but an odd final one.
     if head.status.is_informational() && head.status.as_u16() != 101 {
         return Ok(());
     }
-    let status = head.status.as_u16();
-    let gateway = exchange.gateway.clone();
+    let (status, now) = (head.status.as_u16(), Instant::now());
     let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("an answer without a question") };
-    let Some(target) = admitted.plan.current().map(|(t, _)| t.clone()) else { return internal("an answer without a target") };
-
+    let Some(target) = admitted.plan.current().cloned() else { return internal("an answer without a target") };
+    target.standing.quota.learn(&head.headers, Moment::at(now));
     let stream = is_stream(head, exchange.facts.stream, status);
-    let failure = match Failure::of_status(status) {
-        Some(failure) => Some(failure),
-        None if head.status.is_redirection() || status == 101 => Some(Failure::Unreadable),
-        None if is_encoded(head) => Some(Failure::Unreadable),
-        None => None,
-    };
-    if let Some(failure) = failure {
-        let moves = gateway.falls_back(failure) && admitted.plan.has_next();
-        if moves || failure == Failure::Unreadable {
-            return Err(fail(exchange, failure, Error::explain(ErrorType::HTTPStatus(status), "the target failed")));
+    match failure_of(head) {
+        None if stream || admitted.resuming.is_none() => admitted.plan.answers(now),
+        None => {
+            let error = Error::explain(FAILED, "what should go on with a stream is none");
+            return Err(fail(session, exchange, Failure::Unreadable.into(), error));
         }
-        admitted.plan.failed(failure, false);
-        note_health(&target, Some(failure));
-        if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
-            let message = format!("the provider answered {status} without a body");
-            let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-            let refusal = Refusal::upstream(status, message);
-            exchange.facts.refused = Some(Refusal { retry_after, ..refusal });
-            return Error::e_explain(STOPPED, "an error without a body");
+        Some(failure) => {
+            let failed = Failed { failure, retry_after: retry_after(&head.headers, SystemTime::now()) };
+            let error = fail(session, exchange, failed, Error::explain(ErrorType::HTTPStatus(status), "the target failed"));
+            if error.retry() || failure == Failure::Unreadable || exchange.admitted().is_some_and(|a| a.resuming.is_some()) {
+                return Err(error);
+            }
+            // Nothing is left to ask: the caller gets the provider's own words.
+            if head.headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes() == b"0") {
+                let seconds = failed.retry_after.map(|pause| u32::try_from(pause.as_secs()).unwrap_or(u32::MAX));
+                let refusal = Refusal::upstream(status, format!("the provider answered {status} without a body"));
+                exchange.facts.refused = Some(Refusal { retry_after: seconds, ..refusal });
+                return Error::e_explain(STOPPED, "an error without a body");
+            }
         }
-    } else {
-        admitted.plan.succeeded();
-        note_health(&target, None);
     }
-    let answer = Answer::new(std::mem::take(&mut admitted.watching), gateway.chain.mode());
-    let relay = match stream {
-        true => Relay::stream(status, answer, !exchange.facts.wants_usage && target.include_usage),
-        false => Relay::whole(status, answer, gateway.limits.max_response_bytes.unwrap_or(DEFAULT_MAX_RESPONSE)),
-    };
+    let gateway = exchange.gateway.clone();
+    let strip_usage = !exchange.facts.wants_usage && target.include_usage;
+    let Some(admitted) = exchange.admitted() else { return internal("an answer without a question") };
     admitted.replay.deadline_in(Some(target.stream_timeout));
+    
+    let relay = match admitted.resuming.take() {
+        Some(resuming) => resume::with(resuming, &target, strip_usage),
+        None => {
+            let answer = Answer::new(std::mem::take(&mut admitted.watching), gateway.chain.mode());
+            let keep = resume::is_possible(&gateway, admitted);
+            Box::new(match stream {
+                true => Relay::stream(status, answer, strip_usage, keep),
+                false => Relay::whole(status, answer, gateway.limits.max_response_bytes.unwrap_or(DEFAULT_MAX_RESPONSE)),
+            })
+        }
+    };
     // The length goes too: the body may change, and Pingora flushes each piece only when it is open.
     forward::drop_hop_by_hop(head);
     head.remove_header(&CONTENT_LENGTH);
-    debug_assert!(!started(session));
     answering(exchange, relay);
     Ok(())
 }
@@ -153,111 +153,11 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
     Ok(())
 }
 
-/// An attempt broke after its connection stood.
-pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
-    let deadline = *error.etype() == DEADLINE;
-    let ours = [STOPPED, FAILED].contains(error.etype());
-    if ours {
-        return error;
-    }
-    if is_answered(exchange) || *error.esource() == ErrorSource::Downstream && !deadline {
-        error.set_retry(false);
-        return error;
-    }
-    if matches!(error.etype(), ErrorType::HTTPStatus(_)) {
-        return error;
-    }
-    // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
-    let untouched = exchange.relay().is_none();
-    if let (true, true, false, Some(admitted)) = (reused, untouched, deadline, exchange.admitted())
-        && !std::mem::replace(&mut admitted.stale_retry, true)
-    {
-        error.set_retry(true);
-        return error;
-    }
-    let failure = match error.etype() {
-        _ if deadline => Failure::Timeout,
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
-        _ => Failure::Broken,
-    };
-    fail_answering(session, exchange, failure, error)
-}
-
-/// Nothing is left to try: the caller gets the reason, as an answer or as the last event of its stream.
-pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-    restore(session, exchange).await;
-    let caller_left = *error.esource() == ErrorSource::Downstream && *error.etype() != DEADLINE && *error.etype() != STOPPED;
-    let done = |code| FailToProxy { error_code: code, can_reuse_downstream: false };
-    let has_its_end = *error.etype() == STOPPED && started(session);
-    if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
-        return done(0);
-    }
-    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
-    exchange.facts.refused = Some(refusal.clone());
-    let status = refusal.status;
-    if !started(session) {
-        session.set_keepalive(None);
-        if let Err(error) = local::refuse(&refusal, session, exchange).await {
-            log::debug!("the caller left before its refusal: {error}");
-        }
-        return done(status);
-    }
-    // A whole answer starts with its last byte, so only a stream can be cut short here.
-    if let Phase::Answering(_, relay) = &mut exchange.phase
-        && relay.is_stream()
-    {
-        let (text, refused) = relay.cut(true);
-        let refusal = refused.unwrap_or(refusal);
-        let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
-        exchange.facts.refused = Some(refusal);
-        match session.write_response_body(Some(last.into()), true).await {
-            Ok(()) => replay::close(&mut session.downstream_session).await,
-            Err(error) => log::debug!("the caller left before the end of its stream: {error}"),
-        }
-    }
-    done(status)
-}
-
-/// Puts the caller's real session back.
-pub async fn restore(session: &mut Session, exchange: &mut Exchange) {
-    if let Some(replay) = exchange.admitted().map(|a| a.replay.clone()) {
-        replay.restore(session).await;
-    }
-}
-
-/// A final head was written to the caller. An interim one (our own 100) does not count.
-pub(super) fn started(session: &Session) -> bool {
-    session.response_written().is_some_and(|head| !head.status.is_informational())
-}
-
-/// Marks the current attempt failed and says whether the next target is asked.
-pub(super) fn fail(exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
-    let may_move = exchange.gateway.falls_back(failure);
-    error.set_retry(false);
-    let Some(admitted) = exchange.admitted() else { return error };
-    if let Some((target, _)) = admitted.plan.current() {
-        note_health(target, Some(failure));
-        log::warn!("target {}: {}: {error}", target.id, failure.as_str());
-    }
-    admitted.stale_retry = false;
-    error.set_retry(admitted.plan.failed(failure, may_move));
-    error
-}
-
-/// As [`fail`], for an answer under way: another target only while the caller has seen nothing of this one.
-pub(super) fn fail_answering(session: &Session, exchange: &mut Exchange, failure: Failure, mut error: Box<Error>) -> Box<Error> {
-    if !started(session) {
-        return fail(exchange, failure, error);
-    }
-    if let Some(admitted) = exchange.admitted() {
-        admitted.plan.failed(failure, false);
-    }
-    error.set_retry(false);
-    error
-}
-
-fn is_answered(exchange: &mut Exchange) -> bool {
-    exchange.admitted().is_some_and(|a| a.replay.is_answered())
+/// Why this head is no answer, if it is none.
+fn failure_of(head: &ResponseHeader) -> Option<Failure> {
+    let status = head.status.as_u16();
+    let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head);
+    Failure::of_status(status).or(unreadable.then_some(Failure::Unreadable))
 }
 
 /// In an encoding that was not asked for, and that no policy can read.
@@ -271,45 +171,9 @@ fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
     status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
 }
 
-pub(super) fn truncated() -> Refusal {
-    let message = "the provider's answer broke off before its end; what was sent so far is incomplete";
-    Refusal::upstream(502, message)
-}
-
-/// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
-fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
-    let attempts = exchange.admitted().map(|a| a.plan.attempts().to_vec()).unwrap_or_default();
-    let relayed = exchange.relay().is_some();
-    let Some(last) = attempts.last() else {
-        log::error!("an exchange failed without an attempt: {error}");
-        return Refusal::upstream(502, "the request could not be forwarded");
-    };
-    if relayed && last.failure == Some(Failure::Broken) {
-        return truncated();
-    }
-    let reason = last.failure.map_or("connection_broken", Failure::as_str);
-    let tried: Vec<String> =
-        attempts.iter().map(|a| format!("{} ({})", a.target, a.failure.map_or("answered", Failure::as_str))).collect();
-    let timed_out = attempts.iter().all(|a| a.failure == Some(Failure::Timeout));
-    let (status, code) = if timed_out { (504, "upstream_timeout") } else { (502, "upstream_error") };
-    let message = format!("no target answered; the last reason was {reason}; tried: {}", tried.join(", "));
-    Refusal::new(status, "upstream_error", code, message)
-}
-
-fn note_health(target: &Arc<Target>, failure: Option<Failure>) {
-    let turned = match failure {
-        Some(failure) if failure.blames_target() => target.health.failed().then_some("unhealthy"),
-        Some(_) => None,
-        None => target.health.succeeded().then_some("healthy"),
-    };
-    if let Some(state) = turned {
-        log::warn!("target {} is {state}", target.id);
-    }
-}
-
-fn answering(exchange: &mut Exchange, relay: Relay) {
+fn answering(exchange: &mut Exchange, relay: Box<Relay>) {
     exchange.phase = match std::mem::replace(&mut exchange.phase, Phase::Settled) {
-        Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Phase::Answering(admitted, Box::new(relay)),
+        Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Phase::Answering(admitted, relay),
         other => other,
     };
 }
@@ -325,6 +189,6 @@ fn back_to_admitted(exchange: &mut Exchange) {
     };
 }
 
-fn internal<T>(why: &'static str) -> Result<T> {
+pub(super) fn internal<T>(why: &'static str) -> Result<T> {
     Error::e_explain(ErrorType::InternalError, why)
 }

@@ -1,16 +1,17 @@
 //! What becomes of the body of an answer, piece by piece: it is relayed, or it ends early, and then how.
 
-use super::attempt::{FAILED, fail, fail_answering, started, truncated};
+use super::attempt::FAILED;
 use super::exchange::{Exchange, Phase};
-use super::relay::Stop;
-use super::{forward, local};
+use super::failing::{fail, started, truncated};
+use super::relay::{Relay, Stop};
+use super::{forward, local, resume};
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an upstream may take to end its body after the caller has the whole answer.
 const TAIL: Duration = Duration::from_secs(1);
@@ -20,21 +21,26 @@ const TAIL: Duration = Duration::from_secs(1);
 /// # Errors
 /// The answer ends here: a policy stopped it, or the target broke it.
 pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(piece) };
-    if admitted.replay.is_stopping() {
-        // It came with the piece that ended the answer.
+    // What comes behind the end of an upstream is nobody's.
+    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(None) };
+    if admitted.replay.is_cut() {
+        // It came with the piece that ended the answer, or the upstream.
         return Ok(None);
     }
-    if let Some((target, _)) = admitted.plan.current() {
+    let had_begun = relay.tally.first_byte.is_some();
+    let fed = relay.feed(piece, end);
+    if let (false, Some(now)) = (had_begun, relay.tally.first_byte) {
+        admitted.first_byte(now);
+    }
+    if let Some(target) = admitted.plan.current() {
         admitted.replay.deadline_in(Some(target.stream_timeout));
     }
-    let fed = relay.feed(piece, end);
     if !relay.is_stream() {
         return match fed {
             Ok(out) if end => finish_whole(session, out, exchange),
             Ok(out) => Ok(out),
             Err(Stop::Refused(refusal)) => become_refusal(exchange, refusal),
-            Err(Stop::Failed(failure)) => Err(fail(exchange, failure, unreadable())),
+            Err(Stop::Failed(failure)) => Err(fail(session, exchange, failure.into(), unreadable())),
         };
     }
     match fed {
@@ -45,41 +51,89 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         }
         Ok(out) if relay.tally.error.is_some() => on_error_event(session, out, exchange),
         Ok(_) if end && relay.tally.chunks == 0 && !started(session) => {
-            Err(fail(exchange, Failure::Broken, Error::explain(FAILED, "the stream is empty")))
+            Err(fail(session, exchange, Failure::Broken.into(), Error::explain(FAILED, "the stream is empty")))
         }
         Ok(out) if end && !relay.tally.whole => {
-            admitted.plan.failed(Failure::Broken, false);
-            Ok(Some(stop(exchange, out, truncated(), true)))
+            if !started(session) {
+                let error = fail(session, exchange, Failure::Broken.into(), unreadable());
+                if error.retry() {
+                    return Err(error);
+                }
+                return Ok(Some(stop(exchange, out, truncated(), true)));
+            }
+            let goes_on = fail_begun(exchange, Failure::Broken, "the stream ended without an end");
+            Ok(Some(after(goes_on, exchange, out, truncated())))
         }
         Ok(out) => Ok(out),
         Err(Stop::Refused(refusal)) => Ok(Some(stop(exchange, None, refusal, false))),
-        Err(Stop::Failed(failure)) if !started(session) && (admitted.plan.has_next() || !relay.has_left()) => {
-            Err(fail(exchange, failure, unreadable()))
+        Err(Stop::Failed(failure)) if !started(session) => {
+            let has_left = relay.has_left();
+            let error = fail(session, exchange, failure.into(), unreadable());
+            if error.retry() || !has_left {
+                return Err(error);
+            }
+            Ok(Some(stop(exchange, None, illegible(), true)))
         }
         Err(Stop::Failed(failure)) => {
-            admitted.plan.failed(failure, false);
-            let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
-            Ok(Some(stop(exchange, None, Refusal::upstream(502, message), true)))
+            let goes_on = fail_begun(exchange, failure, "the stream cannot be read");
+            Ok(Some(after(goes_on, exchange, None, illegible())))
         }
     }
 }
 
-/// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, else the end.
+/// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, or where another
+/// one may go on, else the end.
 fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let first = exchange.relay().filter(|relay| relay.tally.chunks == 1).and_then(|relay| relay.tally.error);
-    let failure = exchange.relay().and_then(|relay| relay.tally.error).and_then(Failure::of_status);
-    if let (Some(_), Some(failure), false) = (first, failure, started(session))
-        && exchange.gateway.falls_back(failure)
-        && exchange.admitted().is_some_and(|a| a.plan.has_next())
-    {
-        return Err(fail(exchange, failure, Error::explain(FAILED, "the target's stream began with an error")));
+    let Some(relay) = exchange.relay() else { return Ok(out) };
+    let (first, failure) = (relay.tally.chunks == 1, relay.tally.error.and_then(Failure::of_status));
+    match failure {
+        Some(failure) if first && !started(session) => {
+            let error = Error::explain(FAILED, "the target's stream began with an error");
+            let error = fail(session, exchange, failure.into(), error);
+            if error.retry() {
+                return Err(error);
+            }
+        }
+        Some(failure) => {
+            if fail_begun(exchange, failure, "the target reported an error in its stream") {
+                return Ok(Some(interrupt(exchange, out)));
+            }
+        }
+        None => {}
     }
-    let Some(admitted) = exchange.admitted() else { return Ok(out) };
-    if let Some(failure) = failure {
-        admitted.plan.failed(failure, false);
+    let (text, refused) = exchange.relay().filter(|r| r.has_last_words()).map(|r| r.cut(true)).unwrap_or_default();
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.stop();
     }
-    admitted.replay.stop();
-    Ok(out)
+    let event = refused.map(|refusal| {
+        let event = refusal.event(&exchange.facts.request_id);
+        exchange.facts.refused = Some(refusal);
+        event
+    });
+    Ok(Some([out.as_deref().unwrap_or_default(), &text[..], event.as_deref().unwrap_or_default()].concat().into()))
+}
+
+/// A stream failed of which something left, or is about to: whether another target goes on with it.
+fn fail_begun(exchange: &mut Exchange, failure: Failure, why: &str) -> bool {
+    let Some(admitted) = exchange.admitted() else { return false };
+    let target = admitted.plan.current().map(|t| t.id.clone()).unwrap_or_default();
+    log::warn!("target {target}: {}: {why}", failure.as_str());
+    admitted.plan.broke(failure, None, Instant::now());
+    resume::begin(exchange)
+}
+
+/// What leaves of a stream that failed: all there is when another target `goes_on`, else that and the end.
+fn after(goes_on: bool, exchange: &mut Exchange, out: Option<Bytes>, refusal: Refusal) -> Bytes {
+    if goes_on { interrupt(exchange, out) } else { stop(exchange, out, refusal, true) }
+}
+
+/// Gives this upstream up; the answer stays open for another one.
+fn interrupt(exchange: &mut Exchange, out: Option<Bytes>) -> Bytes {
+    let left = exchange.resuming().map(Relay::take_left).unwrap_or_default();
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.interrupt();
+    }
+    [out.as_deref().unwrap_or_default(), &left[..]].concat().into()
 }
 
 /// Ends a stream: with `out`, what else was decided (all of the text so far when the `upstream_broke`), and the refusal's event.
@@ -114,13 +168,14 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
     let mut body = out.unwrap_or_default();
     let status = exchange.relay().map_or(200, |r| r.status);
     if status >= 400 {
-        if status == 400 && is_context_overflow(&body) && exchange.gateway.falls_back(Failure::ContextLength) {
+        if status == 400 && is_context_overflow(&body) {
             let error = Error::explain(ErrorType::HTTPStatus(400), "the prompt is too long for this target");
-            if exchange.admitted().is_some_and(|a| a.plan.has_next()) {
-                return Err(fail_answering(session, exchange, Failure::ContextLength, error));
+            let error = fail(session, exchange, Failure::ContextLength.into(), error);
+            if error.retry() {
+                return Err(error);
             }
         }
-        if let Some((target, _)) = exchange.admitted().and_then(|a| a.plan.current()) {
+        if let Some(target) = exchange.admitted().and_then(|a| a.plan.current()) {
             body = forward::without_key(body, target);
         }
         if let Some(hybrid) = Refusal::complete_foreign(status, &body, &exchange.facts.request_id) {
@@ -142,6 +197,11 @@ fn finish_whole(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) 
         admitted.replay.replace_head(head);
     }
     Ok(Some(body))
+}
+
+fn illegible() -> Refusal {
+    let message = "the provider sent an event that cannot be read; what was sent so far is incomplete";
+    Refusal::upstream(502, message)
 }
 
 fn unreadable() -> Box<Error> {

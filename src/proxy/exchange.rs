@@ -1,16 +1,18 @@
 //! One request and its answer, from the first hook to the last: Pingora's per-request context.
 
+use super::race::Race;
 use super::relay::Relay;
 use super::replay::Handle;
+use super::resume;
 use crate::audit::journal::Ticket;
 use crate::gateway::Gateway;
 use crate::openai::edit::{Splice, apply};
-use crate::openai::request::Endpoint;
+use crate::openai::request::{Endpoint, Outline, Prefix};
 use crate::policy::Policy;
 use crate::policy::chain::Decision;
 use crate::refusal::Refusal;
 use crate::server::status::InFlight;
-use crate::upstream::Plan;
+use crate::upstream::{Dice, Plan, Target};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use pingora_http::RequestHeader;
@@ -51,26 +53,43 @@ pub struct Admitted {
     pub ticket: Ticket,
     /// The targets, in order.
     pub plan: Plan,
-    /// The request body as the caller sent it, and its edits.
-    pub draft: Draft,
+    /// The request body as the caller sent it, and its edits; shared with an attempt that runs beside the current one.
+    pub draft: Arc<Draft>,
     /// The wrapped session.
     pub replay: Handle,
     /// The policies that watch the answer.
     pub watching: Vec<Arc<dyn Policy>>,
     /// A pooled connection turned out dead and the same target is tried once more.
     pub stale_retry: bool,
+    /// Randomness of this exchange: pauses and choices.
+    pub dice: Dice,
+    /// An attempt beside the current one.
+    pub race: Option<Race>,
+    /// An answer that broke off before the caller's eyes, for the next attempt to go on with.
+    pub resuming: Option<Box<Relay>>,
 }
 
-/// The caller's body and how it is edited for each step of the plan.
+/// The caller's body, and what a body for any target is made from.
 pub struct Draft {
     /// The decoded body, as the caller sent it.
     pub body: Bytes,
     /// The chain's redactions.
     pub redactions: Vec<Splice>,
-    /// Asks for usage, for targets that take it.
-    pub usage: Option<Splice>,
-    /// For each step of the plan: its target's model.
-    pub models: Vec<Option<Splice>>,
+    /// Where bodies for targets differ.
+    pub outline: Outline,
+}
+
+/// What one target is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// To report usage in its stream.
+    pub usage: bool,
+    /// Without these top-level fields, which it rejects.
+    pub drop_fields: &'a [String],
+    /// To go on with this answer of the assistant's, which it is told in that way.
+    pub continuing: Option<(&'a str, Prefix)>,
 }
 
 /// Who asks for what, and what was decided.
@@ -124,6 +143,12 @@ pub struct Facts {
     pub redactions: usize,
     /// A policy faulted and the exchange went on.
     pub degraded: bool,
+    /// Request fields the target does not take, which it was not sent.
+    pub dropped: Vec<String>,
+    /// A second target went on with a stream that broke off.
+    pub continued: bool,
+    /// Seed of the exchange's randomness.
+    pub seed: u64,
     /// From the end of the body to the choice of the first target.
     pub overhead: Option<Duration>,
     /// The refusal the caller got, if one.
@@ -142,7 +167,7 @@ pub struct Served {
     /// Its provider.
     pub provider: Arc<str>,
     /// The model it was asked for.
-    pub model: String,
+    pub model: Arc<str>,
 }
 
 impl Exchange {
@@ -153,10 +178,7 @@ impl Exchange {
 
     /// What a target needs, while there is one to ask.
     pub fn admitted(&mut self) -> Option<&mut Admitted> {
-        match &mut self.phase {
-            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted),
-            Phase::Arrived | Phase::Settled => None,
-        }
+        self.phase.admitted()
     }
 
     /// How many targets were asked, once one was.
@@ -165,6 +187,11 @@ impl Exchange {
             Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted.plan.attempts().len()),
             Phase::Arrived | Phase::Settled => None,
         }
+    }
+
+    /// The answer that broke off and is to be gone on with.
+    pub fn resuming(&mut self) -> Option<&mut Relay> {
+        self.admitted()?.resuming.as_deref_mut()
     }
 
     /// The answer under way.
@@ -176,13 +203,61 @@ impl Exchange {
     }
 }
 
+impl Phase {
+    /// What a target needs, while there is one to ask.
+    pub fn admitted(&mut self) -> Option<&mut Admitted> {
+        match self {
+            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted),
+            Phase::Arrived | Phase::Settled => None,
+        }
+    }
+}
+
+impl Admitted {
+    /// The body for a target, and the names of the fields it does not take.
+    pub fn body_for(&self, target: &Target, model: &str) -> Option<(Bytes, Vec<String>)> {
+        let said = self.resuming.as_deref().and_then(Relay::said);
+        let continuing = said.and_then(|said| Some((said.seen(), resume::prefix_of(target)?)));
+        self.draft.body_for(&Ask::of(target, model, continuing))
+    }
+
+    /// The first byte of an answer's body is here: who runs beside it is too late.
+    pub fn first_byte(&mut self, now: Instant) {
+        self.plan.first_byte(now);
+        if let Some(race) = self.race.take() {
+            self.replay.race(None);
+            race.give_up(&mut self.plan);
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    /// What `target` is asked.
+    pub fn of(target: &'a Target, model: &'a str, continuing: Option<(&'a str, Prefix)>) -> Self {
+        Self { model, usage: target.include_usage, drop_fields: &target.drop_fields, continuing }
+    }
+}
+
 impl Draft {
-    /// The body for a step of the plan.
-    pub fn for_step(&self, step: usize, with_usage: bool) -> Bytes {
-        let model = self.models.get(step).cloned().flatten();
-        let usage = if with_usage { self.usage.clone() } else { None };
-        let splices: Vec<Splice> = self.redactions.iter().cloned().chain(model).chain(usage).collect();
-        apply(&self.body, splices)
+    /// Whether a target could be asked to go on with an answer to this request.
+    pub fn can_continue(&self) -> bool {
+        self.outline.continued(&self.body, "x", Prefix::LastMessage).is_some()
+    }
+
+    /// The body for a target, and the names of the fields that were dropped from it. `None` when it is to go on with an answer but
+    /// the request is not of the kind that can be continued: asked plainly, it would begin anew.
+    pub fn body_for(&self, ask: &Ask<'_>) -> Option<(Bytes, Vec<String>)> {
+        let mut splices = match ask.continuing {
+            Some((text, how)) => self.outline.continued(&self.body, text, how)?,
+            None => Vec::new(),
+        };
+        splices.extend(self.outline.with_model(&self.body, ask.model));
+        splices.extend(self.outline.with_usage(&self.body).filter(|_| ask.usage));
+        // After the new members, which may begin where a dropped one does.
+        let (cuts, dropped) = self.outline.without(&self.body, ask.drop_fields);
+        splices.extend(cuts);
+        splices.extend(self.redactions.iter().cloned());
+        Some((apply(&self.body, splices), dropped.into_iter().map(Into::into).collect()))
     }
 }
 
@@ -205,6 +280,7 @@ impl Facts {
         let trace = text("traceparent").and_then(trace_id);
         self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
         self.span_id = fresh.simple().to_string()[16..].to_owned();
+        self.seed = fresh.as_u64_pair().1;
         self.verdict = "allow";
     }
 }
@@ -218,3 +294,6 @@ fn trace_id(value: &str) -> Option<&str> {
     };
     (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }
+
+#[cfg(test)]
+mod tests;

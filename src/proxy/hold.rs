@@ -4,6 +4,7 @@
 //! findings is identical to the provider's, token for token. Order is kept across channels. A match that spans events puts its
 //! marker into the first and takes its text out of the others.
 
+use super::said::Said;
 use crate::openai::chunk::{AnswerChannel, AnswerKind, Chunk, DeltaEdit};
 use crate::openai::edit::rewrite;
 use crate::openai::sse::Event;
@@ -22,11 +23,15 @@ const MAX_HELD_BYTES: usize = 1 << 20;
 pub struct Hold {
     queue: VecDeque<Held>,
     bytes: usize,
+    /// What has left, kept for another target to go on with.
+    said: Option<Said>,
 }
 
 struct Held {
     event: Event,
     spans: Vec<Span>,
+    /// The text of each span, where what leaves is kept.
+    texts: Vec<String>,
 }
 
 /// One replaced byte range of one delta's text.
@@ -43,6 +48,31 @@ struct Span {
 }
 
 impl Hold {
+    /// Keeps what leaves.
+    pub fn keeping() -> Self {
+        Self { said: Some(Said::default()), ..Self::default() }
+    }
+
+    /// What has left, where it is kept and another target could go on with it.
+    pub fn said(&self) -> Option<&Said> {
+        self.said.as_ref().filter(|said| said.can_go_on())
+    }
+
+    /// Whether what leaves is kept.
+    pub fn keeps(&self) -> bool {
+        self.said.is_some()
+    }
+
+    /// The stream broke off and another one goes on behind what has left: what has not is said anew.
+    ///
+    /// # Errors
+    /// As for [`Hold::take`].
+    pub fn resume(&mut self, answer: &mut Answer) -> Result<(), Refusal> {
+        self.queue.clear();
+        self.bytes = 0;
+        self.said.as_ref().map_or(Ok(()), |said| answer.resume(Said::CHANNEL, said.raw()))
+    }
+
     /// Takes an event whose deltas are to be judged, and releases what is decided into `out`.
     ///
     /// # Errors
@@ -52,7 +82,11 @@ impl Hold {
             end_left(chunk, answer)?;
         }
         let spans = judge(chunk, answer)?;
-        self.push(event, spans);
+        let texts = match self.said {
+            Some(_) => chunk.deltas.iter().map(|delta| delta.text.to_string()).collect(),
+            None => Vec::new(),
+        };
+        self.push(Held { event, spans, texts });
         for (choice, _) in &chunk.finish {
             end_where(answer, |id| id.choice == *choice)?;
         }
@@ -65,7 +99,7 @@ impl Hold {
 
     /// Takes an event nobody needs to judge: it keeps its place in the order.
     pub fn pass(&mut self, event: Event, answer: &mut Answer, out: &mut Vec<Bytes>) {
-        self.push(event, Vec::new());
+        self.push(Held { event, spans: Vec::new(), texts: Vec::new() });
         self.release(answer, out);
     }
 
@@ -79,9 +113,9 @@ impl Hold {
         Ok(())
     }
 
-    fn push(&mut self, event: Event, spans: Vec<Span>) {
-        self.bytes += event.raw.len();
-        self.queue.push_back(Held { event, spans });
+    fn push(&mut self, held: Held) {
+        self.bytes += held.event.raw.len();
+        self.queue.push_back(held);
     }
 
     fn release(&mut self, answer: &mut Answer, out: &mut Vec<Bytes>) {
@@ -91,7 +125,7 @@ impl Hold {
             }
             if let Some(held) = self.queue.pop_front() {
                 self.bytes -= held.event.raw.len();
-                out.push(held.into_bytes(answer));
+                out.push(held.into_bytes(answer, self.said.as_mut()));
             }
         }
     }
@@ -99,8 +133,15 @@ impl Hold {
 
 impl Held {
     /// The event as it leaves: itself, or with the replacements applied.
-    fn into_bytes(self, answer: &mut Answer) -> Bytes {
-        let Some(edits) = edits(&self.spans, answer) else { return self.event.raw };
+    fn into_bytes(self, answer: &mut Answer, said: Option<&mut Said>) -> Bytes {
+        let edits = edits(&self.spans, answer);
+        if let Some(said) = said {
+            for (delta, (span, text)) in self.spans.iter().zip(&self.texts).enumerate() {
+                let edits = edits.iter().flatten().filter(|edit| edit.delta == delta);
+                said.add(answer.at(span.channel).id, text, edits.map(|edit| (edit.range.clone(), edit.with.as_str())));
+            }
+        }
+        let Some(edits) = edits else { return self.event.raw };
         // It was read once already: reading it again is for the rare event that changes.
         let Some(data) = self.event.data() else { return self.event.raw };
         match Chunk::read(&data) {

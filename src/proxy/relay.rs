@@ -4,6 +4,8 @@
 //! judged whole, so that it can still become a refusal, or be asked of another target when it breaks off.
 
 use super::hold::{Hold, judge_whole};
+use super::resume::Resumed;
+use super::said::Said;
 use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
 use crate::openai::sse::{Decoder, Event, Events};
 use crate::policy::answer::Answer;
@@ -59,8 +61,21 @@ pub struct Tally {
 }
 
 enum Form {
-    Stream { decoder: Decoder, hold: Hold, strip_usage: bool, done: bool },
+    Stream(Box<Stream>),
     Whole { body: Gathered, cap: u64 },
+}
+
+struct Stream {
+    decoder: Decoder,
+    hold: Hold,
+    /// The usage chunk was our wish, not the caller's, and stays here.
+    strip_usage: bool,
+    /// `[DONE]` has left.
+    done: bool,
+    /// The provider's last words, an error, kept back while another target may go on.
+    last: Option<Bytes>,
+    /// It goes on with what another target began.
+    resumed: Option<Resumed>,
 }
 
 /// Why an answer stops.
@@ -78,10 +93,13 @@ impl From<Refusal> for Stop {
 }
 
 impl Relay {
-    /// A stream of events. `strip_usage`: the usage chunk was our wish, not the caller's, and stays here.
-    pub fn stream(status: u16, answer: Answer, strip_usage: bool) -> Self {
-        let decoder = Decoder::new(MAX_EVENT);
-        let form = Form::Stream { decoder, hold: Hold::default(), strip_usage, done: false };
+    /// A stream of events. `strip_usage`: the usage chunk was our wish, not the caller's, and stays here. `keep` what leaves, for
+    /// another target to go on with should this one break off.
+    pub fn stream(status: u16, answer: Answer, strip_usage: bool, keep: bool) -> Self {
+        let hold = if keep { Hold::keeping() } else { Hold::default() };
+        let stream =
+            Stream { decoder: Decoder::new(MAX_EVENT), hold, strip_usage, done: false, last: None, resumed: None };
+        let form = Form::Stream(Box::new(stream));
         Self { answer, tally: Tally::default(), status, head: None, left: Vec::new(), form }
     }
 
@@ -99,7 +117,7 @@ impl Relay {
 
     /// Whether it is a stream.
     pub fn is_stream(&self) -> bool {
-        matches!(self.form, Form::Stream { .. })
+        matches!(self.form, Form::Stream(_))
     }
 
     /// Takes the next piece and returns what may leave now.
@@ -117,7 +135,7 @@ impl Relay {
                 body.push(piece, *cap)?;
                 if end { Some(self.finish_whole()?) } else { None }
             }
-            Form::Stream { .. } => self.feed_stream(piece, end)?,
+            Form::Stream(_) => self.feed_stream(piece, end)?,
         };
         self.tally.bytes += out.as_ref().map_or(0, |o| o.len() as u64);
         Ok(out)
@@ -128,7 +146,11 @@ impl Relay {
     pub fn cut(&mut self, upstream_broke: bool) -> (Bytes, Option<Refusal>) {
         let mut out = std::mem::take(&mut self.left);
         let refused = match &mut self.form {
-            Form::Stream { hold, .. } if upstream_broke => hold.end(&mut self.answer, &mut out).err(),
+            Form::Stream(stream) if upstream_broke => {
+                let refused = stream.hold.end(&mut self.answer, &mut out).err();
+                out.extend(stream.last.take().filter(|_| refused.is_none()));
+                refused
+            }
             _ => None,
         };
         let out = concat(out, &Bytes::new()).unwrap_or_default();
@@ -141,20 +163,55 @@ impl Relay {
         !self.left.is_empty()
     }
 
+    /// Hands over what was decided when the answer stopped; it leaves now.
+    pub fn take_left(&mut self) -> Bytes {
+        let left = concat(std::mem::take(&mut self.left), &Bytes::new()).unwrap_or_default();
+        self.tally.bytes += left.len() as u64;
+        left
+    }
+
     /// Whether the caller has all of a stream: `[DONE]` has left.
     pub fn is_done(&self) -> bool {
-        matches!(self.form, Form::Stream { done: true, .. })
+        matches!(&self.form, Form::Stream(stream) if stream.done)
+    }
+
+    /// What the caller has seen, where another target could go on with it.
+    pub fn said(&self) -> Option<&Said> {
+        match &self.form {
+            Form::Stream(stream) if !stream.done && self.tally.finish_reasons.is_empty() => stream.hold.said(),
+            _ => None,
+        }
+    }
+
+    /// Whether the provider's own error, kept back, is the last word of this stream.
+    pub fn has_last_words(&self) -> bool {
+        matches!(&self.form, Form::Stream(stream) if stream.last.is_some())
+    }
+
+    /// Another target goes on with this stream; `comment` tells the caller.
+    ///
+    /// # Errors
+    /// A policy refuses the answer after all.
+    pub fn resume(&mut self, comment: Bytes, strip_usage: bool) -> Result<(), Refusal> {
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
+        stream.decoder = Decoder::new(MAX_EVENT);
+        stream.strip_usage = strip_usage;
+        stream.last = None;
+        stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default()));
+        self.tally.error = None;
+        self.left.push(comment);
+        stream.hold.resume(&mut self.answer)
     }
 
     fn feed_stream(&mut self, piece: Option<Bytes>, end: bool) -> Result<Option<Bytes>, Stop> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.left);
         let piece = piece.unwrap_or_default();
-        let Form::Stream { decoder, .. } = &mut self.form else { return Ok(None) };
+        let Form::Stream(stream) = &mut self.form else { return Ok(None) };
         // Taken out while its events are read; a stream that stops needs it no more.
-        let mut reading = std::mem::take(decoder);
+        let mut reading = std::mem::take(&mut stream.decoder);
         let read = self.on_events(reading.push(piece.clone()), &mut out);
-        if let Form::Stream { decoder, .. } = &mut self.form {
-            *decoder = reading;
+        if let Form::Stream(stream) = &mut self.form {
+            stream.decoder = reading;
         }
         match read.and_then(|()| if end { self.end_stream(&mut out) } else { Ok(()) }) {
             Ok(()) => Ok(concat(out, &piece)),
@@ -173,27 +230,30 @@ impl Relay {
     }
 
     fn on_event(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
-        let Form::Stream { hold, strip_usage, done, .. } = &mut self.form else { return Ok(()) };
-        if *done || self.tally.error.is_some() {
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
+        if stream.done || self.tally.error.is_some() {
             // After [DONE] or an error nothing is said any more.
             return Ok(());
         }
+        if stream.resumed.is_some() {
+            return self.on_resumed(event, out);
+        }
         if event.is_done() {
-            hold.end(&mut self.answer, out)?;
-            *done = true;
+            stream.hold.end(&mut self.answer, out)?;
+            stream.done = true;
             self.tally.whole = true;
             out.push(event.raw);
             return Ok(());
         }
         let Some(data) = event.data() else {
-            hold.pass(event, &mut self.answer, out);
+            stream.hold.pass(event, &mut self.answer, out);
             return Ok(());
         };
         self.tally.chunks += 1;
-        let first = self.tally.chunks == 1;
-        if !first && !self.answer.is_watched() && !may_hold_usage(&data) && !may_finish(&data) && !may_fail(&data) {
+        let read = self.tally.chunks == 1 || self.answer.is_watched() || stream.hold.keeps();
+        if !read && !may_hold_usage(&data) && !may_finish(&data) && !may_fail(&data) {
             drop(data);
-            hold.pass(event, &mut self.answer, out);
+            stream.hold.pass(event, &mut self.answer, out);
             return Ok(());
         }
         let chunk = match Chunk::read(&data) {
@@ -201,31 +261,53 @@ impl Relay {
             Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
             Err(_) => {
                 drop(data);
-                hold.pass(event, &mut self.answer, out);
+                stream.hold.pass(event, &mut self.answer, out);
                 return Ok(());
             }
         };
         self.tally.learn(&chunk);
-        if *strip_usage && chunk.is_usage_only() {
+        if stream.strip_usage && chunk.is_usage_only() {
             return Ok(());
         }
-        hold.take(event.clone(), &chunk, &mut self.answer, out)?;
+        if chunk.error && stream.hold.said().is_some() {
+            self.tally.error = Some(error_status(&data));
+            stream.last = Some(event.raw.clone());
+            return Ok(());
+        }
+        stream.hold.take(event.clone(), &chunk, &mut self.answer, out)?;
         if chunk.error {
             self.tally.error = Some(error_status(&data));
-            hold.end(&mut self.answer, out)?;
+            stream.hold.end(&mut self.answer, out)?;
+        }
+        Ok(())
+    }
+
+    /// The first events of a stream that goes on: without what the caller has seen already.
+    fn on_resumed(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
+        let Some(resumed) = &mut stream.resumed else { return Ok(()) };
+        let (new, still) = resumed.sift(event).map_err(|_| Stop::Failed(Failure::Unreadable))?;
+        let sifting = if still { stream.resumed.take() } else { None };
+        stream.resumed = None;
+        new.into_iter().try_for_each(|event| self.on_event(event, out))?;
+        if let Form::Stream(stream) = &mut self.form {
+            stream.resumed = sifting;
         }
         Ok(())
     }
 
     fn end_stream(&mut self, out: &mut Vec<Bytes>) -> Result<(), Stop> {
-        let Form::Stream { decoder, .. } = &mut self.form else { return Ok(()) };
-        let last = std::mem::replace(decoder, Decoder::new(MAX_EVENT)).finish();
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
+        let last = std::mem::replace(&mut stream.decoder, Decoder::new(MAX_EVENT)).finish();
         if let Some(event) = last {
             self.on_event(event, out)?;
         }
-        let Form::Stream { hold, .. } = &mut self.form else { return Ok(()) };
-        hold.end(&mut self.answer, out)?;
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         self.tally.whole |= !self.tally.finish_reasons.is_empty();
+        // What is undecided is not said while another target may go on: it will say it again.
+        if self.tally.whole || stream.hold.said().is_none() {
+            stream.hold.end(&mut self.answer, out)?;
+        }
         Ok(())
     }
 
@@ -272,7 +354,7 @@ impl Gathered {
         let Some(piece) = piece.filter(|p| !p.is_empty()) else { return Ok(()) };
         self.1 += piece.len() as u64;
         if self.1 > cap {
-            return Err(Stop::Failed(Failure::Unreadable));
+            return Err(Stop::Failed(Failure::TooLarge));
         }
         self.0.push(piece);
         Ok(())

@@ -5,14 +5,15 @@
 //! looks like a client that has just begun to send its body. Three things follow from sitting there:
 //!
 //! * every attempt gets the whole body, of any size, without copying ([`Handle::set_body`]);
-//! * phase deadlines (first byte, idle gap) that Pingora does not have ([`Handle::deadline_in`]);
+//! * phase deadlines (first byte, idle gap) that Pingora does not have ([`Handle::deadline_in`]), and races ([`Handle::race`]);
 //! * the head of an answer leaves with its first body byte, so a target that dies in between can still be replaced, and an answer
-//!   judged whole can still become a refusal ([`Handle::replace_head`]).
+//!   judged whole can still become a refusal ([`Handle::replace_head`]); a stream that another target goes on with has one head.
 //!
 //! Who owns the locks: the mutexes are touched only by the task of this one exchange, never across an await.
 
 mod session;
 
+use super::race::Stage;
 use bytes::Bytes;
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
@@ -22,12 +23,19 @@ use session::Replay;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// The error of a phase that outlasted its deadline.
 pub const DEADLINE: ErrorType = ErrorType::Custom("phase_deadline");
 
 /// The error of an answer we end ourselves.
 pub const STOPPED: ErrorType = ErrorType::Custom("answer_stopped");
+
+/// The error of an attempt that another one overtook.
+pub const OVERTAKEN: ErrorType = ErrorType::Custom("overtaken");
+
+/// The error of an answer that broke off and that another target goes on with.
+pub const INTERRUPTED: ErrorType = ErrorType::Custom("answer_interrupted");
 
 /// The `shutdown` code by which [`Handle::restore`] asks for the real session.
 const UNWRAP: u32 = u32::MAX - 7;
@@ -49,6 +57,12 @@ struct Shared {
     answered: AtomicBool,
     /// What is about to be written is the last of the answer, and the upstream is given up.
     stopping: AtomicBool,
+    /// What is about to be written is the last of the upstream, and the answer goes on with another one.
+    interrupted: AtomicBool,
+    /// An attempt beside the current one.
+    race: Mutex<Option<watch::Receiver<Stage>>>,
+    /// Whether there is one: looked at on every turn of the proxy loop.
+    racing: AtomicBool,
 }
 
 impl Handle {
@@ -62,6 +76,9 @@ impl Handle {
             deadline: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+            race: Mutex::default(),
+            racing: AtomicBool::new(false),
         }));
         let placeholder = Box::new(ServerSession::new_custom(Box::new(())));
         let inner = std::mem::replace(&mut session.downstream_session, placeholder);
@@ -111,6 +128,24 @@ impl Handle {
     /// returned an error instead would lose the pieces that wait to be written with its own.
     pub fn stop(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// What is written next is the last of this upstream, which is given up by an error of type [`INTERRUPTED`]; the answer stays
+    /// open for another one.
+    pub fn interrupt(&self) {
+        self.0.interrupted.store(true, Ordering::Relaxed);
+    }
+
+    /// An attempt runs beside the current one: when it has its first byte, the current one ends with an error of type
+    /// [`OVERTAKEN`], unless it has its own by then.
+    pub fn race(&self, stage: Option<watch::Receiver<Stage>>) {
+        self.0.racing.store(stage.is_some(), Ordering::Relaxed);
+        *lock(&self.0.race) = stage;
+    }
+
+    /// Whether the rest of what came with the current piece is nobody's any more.
+    pub fn is_cut(&self) -> bool {
+        self.is_stopping() || self.0.interrupted.load(Ordering::Relaxed)
     }
 
     /// Whether [`Handle::stop`] was called.

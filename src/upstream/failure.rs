@@ -1,5 +1,6 @@
 //! Why an attempt failed, and which of the configured triggers that pulls.
 
+use super::parking::Cause;
 use crate::config::Trigger;
 
 /// Why an attempt on a target did not give the answer. An answer whose body has begun to reach the caller cannot fail this way.
@@ -27,23 +28,28 @@ pub enum Failure {
     Auth(u16),
     /// 400 with the code `context_length_exceeded`.
     ContextLength,
+    /// The answer is larger than `size_limits.max_response_bytes`.
+    TooLarge,
+    /// A race between two targets went to the other one.
+    Superseded,
 }
 
 impl Failure {
-    /// Every outcome an attempt is counted under.
-    pub const OUTCOMES: [&'static str; 12] = [
-        "answered",
-        "dns_error",
-        "connect_error",
-        "tls_error",
-        "timeout",
-        "connection_broken",
-        "unreadable_answer",
-        "rate_limit",
-        "server_error",
-        "model_not_found",
-        "auth_error",
-        "context_length_exceeded",
+    /// One of each kind.
+    pub const ALL: [Failure; 13] = [
+        Failure::Dns,
+        Failure::Connect,
+        Failure::Tls,
+        Failure::Timeout,
+        Failure::Broken,
+        Failure::Unreadable,
+        Failure::RateLimit,
+        Failure::ServerError(500),
+        Failure::ModelNotFound,
+        Failure::Auth(401),
+        Failure::ContextLength,
+        Failure::TooLarge,
+        Failure::Superseded,
     ];
 
     /// The failure an HTTP status stands for; `None` for an answer and for the caller's own mistakes.
@@ -61,8 +67,13 @@ impl Failure {
     /// first byte, falls under `timeout`: the target did not answer.
     pub fn trigger(self) -> Trigger {
         match self {
-            Failure::Dns | Failure::Connect | Failure::Tls | Failure::Timeout | Failure::Broken => Trigger::Timeout,
-            Failure::ServerError(_) | Failure::Unreadable => Trigger::ServerError,
+            Failure::Dns
+            | Failure::Connect
+            | Failure::Tls
+            | Failure::Timeout
+            | Failure::Broken
+            | Failure::Superseded => Trigger::Timeout,
+            Failure::ServerError(_) | Failure::Unreadable | Failure::TooLarge => Trigger::ServerError,
             Failure::RateLimit => Trigger::RateLimit,
             Failure::ModelNotFound => Trigger::ModelNotFound,
             Failure::Auth(_) => Trigger::AuthError,
@@ -84,6 +95,8 @@ impl Failure {
             Failure::ModelNotFound => "model_not_found",
             Failure::Auth(_) => "auth_error",
             Failure::ContextLength => "context_length_exceeded",
+            Failure::TooLarge => "answer_too_large",
+            Failure::Superseded => "superseded",
         }
     }
 
@@ -98,11 +111,36 @@ impl Failure {
         }
     }
 
-    /// Whether the target itself is in doubt, as opposed to this request or this key.
+    /// Whether the target itself is in doubt, as opposed to this request, this key or this minute: its circuit breaker counts it.
     pub fn blames_target(self) -> bool {
         matches!(
             self,
-            Failure::Dns | Failure::Connect | Failure::Tls | Failure::Timeout | Failure::Broken | Failure::ServerError(_)
+            Failure::Dns
+                | Failure::Connect
+                | Failure::Tls
+                | Failure::Timeout
+                | Failure::Broken
+                | Failure::Unreadable
+                | Failure::ServerError(_)
         )
+    }
+
+    /// Whether asking the same target again may help. A certificate does not heal in a second, nor does a missing name.
+    pub fn is_transient(self) -> bool {
+        match self {
+            Failure::Connect | Failure::Timeout | Failure::Broken | Failure::RateLimit => true,
+            // 501: it will never do that.
+            Failure::ServerError(status) => status != 501,
+            _ => false,
+        }
+    }
+
+    /// Why a target that answers this with `Retry-After` is to be left alone until then.
+    pub fn parks(self) -> Option<Cause> {
+        match self {
+            Failure::RateLimit => Some(Cause::RateLimited),
+            Failure::ServerError(503 | 529) => Some(Cause::Unavailable),
+            _ => None,
+        }
     }
 }

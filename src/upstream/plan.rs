@@ -1,6 +1,11 @@
-//! The order in which one exchange tries its targets. It only moves forward.
+//! The order in which one exchange tries its targets, and what follows when one fails. It only moves forward.
 
+use super::backoff::backoff;
+use super::dice::Dice;
+use super::moment::Moment;
+use super::pass::{NotNow, Pass};
 use super::{Failure, Target};
+use crate::config::{RetryPolicy, Trigger};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,82 +14,297 @@ use std::time::{Duration, Instant};
 pub struct Attempt {
     /// Id of the target.
     pub target: Arc<str>,
+    /// The model it was asked for.
+    pub model: Arc<str>,
     /// Why it failed; `None` when it gave the answer.
     pub failure: Option<Failure>,
     /// From the choice of the target to its answer's head or its failure.
     pub took: Duration,
 }
 
-/// The targets of one exchange, each with the model to ask it for, in order.
+/// What the config says of failures: which move an exchange on, and how often a target is asked again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// The failures that move on to the next target.
+    pub triggers: Vec<Trigger>,
+    /// Attempts on the same target.
+    pub retry: RetryPolicy,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The same target again, after [`Plan::pause`].
+    Retry,
+    /// Another target.
+    Move,
+    /// The caller gets what there is.
+    GiveUp,
+}
+
+/// Which attempt may begin now.
+#[derive(Debug)]
+pub enum Entry {
+    /// The one on [`Plan::current`].
+    Go,
+    /// That one, once it has room.
+    Wait(Arc<Target>),
+    /// None: what is left must not be asked.
+    Closed,
+}
+
+/// The targets of one exchange, in order.
 #[derive(Debug)]
 pub struct Plan {
-    steps: Vec<(Arc<Target>, String)>,
+    /// The model the caller asked for.
+    wanted: String,
+    /// What the request takes of a token quota.
+    tokens: u64,
+    steps: Vec<Step>,
     at: usize,
+    /// The model the current target is asked for.
+    model: Arc<str>,
     since: Instant,
+    pause: Duration,
+    pass: Option<Pass>,
     attempts: Vec<Attempt>,
-    /// The current target's answer began; when it breaks off after all, its attempt is rewritten.
-    answering: bool,
+    /// The attempt whose answer began: when that breaks off after all, it is rewritten.
+    answering: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Step {
+    target: Arc<Target>,
+    /// When it was first tried.
+    began: Option<Instant>,
+    retries: u32,
+    /// Tried beside another one, and through.
+    done: bool,
 }
 
 impl Plan {
-    /// A plan over `steps`, best first. May be empty: no target can serve.
-    pub fn new(steps: Vec<(Arc<Target>, String)>) -> Self {
-        Self { steps, at: 0, since: Instant::now(), attempts: Vec::new(), answering: false }
-    }
-
-    /// The target to try now and the model to ask it for.
-    pub fn current(&self) -> Option<(&Arc<Target>, &str)> {
-        self.steps.get(self.at).map(|(target, model)| (target, model.as_str()))
-    }
-
-    /// Position of the current target.
-    pub fn step(&self) -> usize {
-        self.at
-    }
-
-    /// The model of each step.
-    pub fn models(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().map(|(_, model)| model.as_str())
-    }
-
-    /// Whether another target follows the current one.
-    pub fn has_next(&self) -> bool {
-        self.at + 1 < self.steps.len()
-    }
-
-    /// Starts the clock of the current attempt.
-    pub fn begin(&mut self) {
-        self.since = Instant::now();
-        self.answering = false;
-    }
-
-    /// The current target failed. Moves on when there is somewhere to go and `may_move` allows it; returns whether it moved.
-    pub fn failed(&mut self, failure: Failure, may_move: bool) -> bool {
-        self.note(Some(failure));
-        let moves = may_move && self.has_next();
-        if moves {
-            self.at += 1;
+    /// A plan over `targets`, best first, for a caller that asks for the model `wanted` with about this many `tokens`.
+    pub fn new(targets: Vec<Arc<Target>>, wanted: &str, tokens: u64, now: Instant) -> Self {
+        let step = |target| Step { target, began: None, retries: 0, done: false };
+        Self {
+            wanted: wanted.to_owned(),
+            tokens,
+            steps: targets.into_iter().map(step).collect(),
+            at: 0,
+            model: Arc::from(""),
+            since: now,
+            pause: Duration::ZERO,
+            pass: None,
+            attempts: Vec::new(),
+            answering: None,
         }
-        moves
     }
 
-    /// The current target gives an answer.
-    pub fn succeeded(&mut self) {
-        self.note(None);
-        self.answering = true;
+    /// The target of the current attempt, or of the next one.
+    pub fn current(&self) -> Option<&Arc<Target>> {
+        self.steps.get(self.at).map(|step| &step.target)
     }
 
-    /// Every try so far, in order.
+    /// The model the current target is asked for.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    /// How long to wait before the next attempt.
+    pub fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// Every try so far, in the order in which they were decided.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    fn note(&mut self, failure: Option<Failure>) {
-        if std::mem::take(&mut self.answering) {
-            self.attempts.pop();
+    /// When the current attempt began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The time the current target has had, its earlier tries included.
+    pub fn spent(&self, now: Instant) -> Duration {
+        let began = self.steps.get(self.at).and_then(|step| step.began);
+        began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+
+    /// Begins the next attempt: on the current target, or on the first of those behind it that may be asked and has room. An
+    /// attempt that only needs another connection keeps its pass.
+    pub fn enter(&mut self, now: Instant) -> Entry {
+        self.pause = Duration::ZERO;
+        if self.pass.is_some() {
+            self.since = now;
+            return Entry::Go;
         }
-        if let Some((target, _)) = self.steps.get(self.at) {
-            self.attempts.push(Attempt { target: target.id.clone(), failure, took: self.since.elapsed() });
+        let mut full = None;
+        for at in self.at..self.steps.len() {
+            let step = &self.steps[at];
+            if step.done {
+                continue;
+            }
+            match Pass::ask(&step.target, Moment::at(now)) {
+                Ok(pass) => {
+                    self.go(at, pass, now);
+                    return Entry::Go;
+                }
+                Err(NotNow::Full) => _ = full.get_or_insert(at),
+                Err(NotNow::Open(_) | NotNow::Parked(..)) => {}
+            }
+        }
+        let Some(at) = full else { return Entry::Closed };
+        self.at = at;
+        Entry::Wait(self.steps[at].target.clone())
+    }
+
+    /// Begins the attempt on the target that was waited for.
+    pub fn enter_with(&mut self, pass: Pass, now: Instant) {
+        self.go(self.at, pass, now);
+    }
+
+    /// The current attempt failed. `retry_after` is what the target said of when to come back.
+    pub fn failed(
+        &mut self,
+        failure: Failure,
+        retry_after: Option<Duration>,
+        rules: &Rules,
+        now: Instant,
+        dice: &mut Dice,
+    ) -> Next {
+        self.broke(failure, retry_after, now);
+        let may_move = rules.triggers.contains(&failure.trigger());
+        let other = if may_move { self.next_open(|_| true, now) } else { None };
+        let retry = self.retry_in(failure, retry_after, &rules.retry, now, dice);
+        // A target that asks for time gets it while another one can serve: nothing is slept through.
+        match (retry, other) {
+            (Some(pause), other) if retry_after.is_none() || other.is_none() => {
+                self.steps[self.at].retries += 1;
+                self.pause = pause;
+                Next::Retry
+            }
+            (_, Some(other)) => {
+                self.at = other;
+                Next::Move
+            }
+            _ => Next::GiveUp,
+        }
+    }
+
+    /// The current attempt failed where nothing can follow: the caller has seen some of its answer.
+    pub fn broke(&mut self, failure: Failure, retry_after: Option<Duration>, now: Instant) {
+        if let Some(mut pass) = self.pass.take() {
+            pass.failed(failure, retry_after, Moment::at(now));
+        }
+        self.note(Some(failure), now);
+    }
+
+    /// The head of an answer is here, the caller's to see, whatever it says.
+    pub fn answers(&mut self, now: Instant) {
+        self.note(None, now);
+        self.answering = self.attempts.len().checked_sub(1);
+    }
+
+    /// The first byte of an answer's body is here.
+    pub fn first_byte(&mut self, now: Instant) {
+        let Some(pass) = &mut self.pass else { return };
+        pass.answers(Moment::at(now));
+        pass.target().standing.pace.first_token(now.saturating_duration_since(self.since), Moment::at(now));
+    }
+
+    /// The answer came to its end. `tokens_per_second` is its pace, where that can be told.
+    pub fn ended(&mut self, tokens_per_second: Option<f64>, now: Instant) {
+        let Some(mut pass) = self.pass.take() else { return };
+        if let Some(rate) = tokens_per_second {
+            pass.target().standing.pace.throughput(rate, Moment::at(now));
+        }
+        pass.succeeded(Moment::at(now));
+    }
+
+    /// After [`Plan::broke`]: moves on to the next target that `can` go on with the answer; whether there is one.
+    pub fn resume(&mut self, can: impl Fn(&Target) -> bool, now: Instant) -> bool {
+        self.answering = None;
+        let next = self.next_open(can, now);
+        self.at = next.unwrap_or(self.at);
+        next.is_some()
+    }
+
+    /// The target to race the current one with, and its step.
+    pub fn rival(&self, now: Instant) -> Option<(usize, Arc<Target>)> {
+        let at = self.next_open(|_| true, now)?;
+        Some((at, self.steps[at].target.clone()))
+    }
+
+    /// Whether a target behind the current one `can`.
+    pub fn has_behind(&self, can: impl Fn(&Target) -> bool, now: Instant) -> bool {
+        self.next_open(can, now).is_some()
+    }
+
+    /// The model to ask a rival for.
+    pub fn model_of(&self, target: &Target) -> String {
+        target.model_for(&self.wanted)
+    }
+
+    /// The rival was first: its attempt, begun at `since`, becomes the current one.
+    pub fn overtaken(&mut self, at: usize, pass: Pass, since: Instant, now: Instant) {
+        if self.pass.take().is_some() {
+            self.note(Some(Failure::Superseded), now);
+        }
+        self.go(at, pass, since);
+    }
+
+    /// An attempt beside the current one is through: it failed, or was too late.
+    pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, took: Duration) {
+        let Some(step) = self.steps.get_mut(at) else { return };
+        step.done = true;
+        self.attempts.push(Attempt { target: step.target.id.clone(), model: model.clone(), failure: Some(failure), took });
+    }
+
+    fn go(&mut self, at: usize, pass: Pass, since: Instant) {
+        self.at = at;
+        self.since = since;
+        self.answering = None;
+        let step = &mut self.steps[at];
+        step.began.get_or_insert(since);
+        step.target.standing.quota.spend(self.tokens);
+        self.model = step.target.model_for(&self.wanted).into();
+        self.pass = Some(pass);
+    }
+
+    /// The pause before the same target is asked again, where the failure, its count and the time left allow it.
+    fn retry_in(
+        &self,
+        failure: Failure,
+        retry_after: Option<Duration>,
+        policy: &RetryPolicy,
+        now: Instant,
+        dice: &mut Dice,
+    ) -> Option<Duration> {
+        let step = self.steps.get(self.at)?;
+        if !failure.is_transient() || step.retries >= policy.max_retries {
+            return None;
+        }
+        let pause = backoff(policy, step.retries + 1, dice).max(retry_after.unwrap_or_default());
+        let spent = now.saturating_duration_since(step.began.unwrap_or(now));
+        let fits = spent + pause < step.target.timeout;
+        (fits && step.target.is_open(Moment::at(now + pause)).is_ok()).then_some(pause)
+    }
+
+    /// The next step that may be asked now, full or not.
+    fn next_open(&self, can: impl Fn(&Target) -> bool, now: Instant) -> Option<usize> {
+        let open = |step: &Step| !step.done && can(&step.target) && step.target.is_open(Moment::at(now)).is_ok();
+        let behind = self.at + 1;
+        Some(behind + self.steps.get(behind..)?.iter().position(open)?)
+    }
+
+    fn note(&mut self, failure: Option<Failure>, now: Instant) {
+        let Some(step) = self.steps.get(self.at) else { return };
+        let took = now.saturating_duration_since(self.since);
+        let attempt = Attempt { target: step.target.id.clone(), model: self.model.clone(), failure, took };
+        match self.answering.take().and_then(|at| self.attempts.get_mut(at)) {
+            Some(begun) => *begun = attempt,
+            None => self.attempts.push(attempt),
         }
     }
 }

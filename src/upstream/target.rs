@@ -1,7 +1,14 @@
-//! One provider endpoint, compiled: where it is, its key, its models, whether it can serve.
+//! One provider endpoint, compiled: where it is, its key, its models, and how it stands.
 
-use super::health::Health;
-use crate::config::{BaseUrl, HealthProbe, ModelEntry, Pricing, Scheme, Secret, TargetConfig};
+use super::breaker::{Breaker, BreakerState};
+use super::capacity::Capacity;
+use super::catalog::Catalog;
+use super::moment::Moment;
+use super::pace::Pace;
+use super::parking::Parking;
+use super::quota::Quota;
+use super::balancer::Turn;
+use crate::config::{AssistantPrefix, BaseUrl, CircuitBreaker, HealthProbe, ModelEntry, Pricing, Scheme, Secret, TargetConfig};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,8 +31,12 @@ pub enum Key {
 pub enum State {
     /// Its key is missing.
     NoKey,
-    /// Tried after the others.
-    Unhealthy,
+    /// Its circuit breaker is open: not asked.
+    Open,
+    /// Asked by a few requests on trial.
+    HalfOpen,
+    /// It asked to be left alone for a while (`Retry-After`): not asked.
+    Parked,
     /// Can serve.
     Healthy,
 }
@@ -35,7 +46,9 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             State::NoKey => "no_key",
-            State::Unhealthy => "unhealthy",
+            State::Open => "open",
+            State::HalfOpen => "half_open",
+            State::Parked => "parked",
             State::Healthy => "healthy",
         }
     }
@@ -44,10 +57,34 @@ impl State {
     pub fn gauge(self) -> i64 {
         match self {
             State::NoKey => -1,
-            State::Unhealthy => 0,
+            State::Open => 0,
             State::Healthy => 1,
+            State::HalfOpen => 2,
+            State::Parked => 3,
         }
     }
+}
+
+/// How a target stands: everything learnt of it while the gateway runs. It outlives a reload of the config, as long as the target
+/// keeps its id and its address. Each part is lock-free on the request path.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Whether its failures say to leave it alone.
+    pub breaker: Breaker,
+    /// Whether it said so itself.
+    pub parking: Parking,
+    /// What its headers say is left of its quotas.
+    pub quota: Quota,
+    /// How fast it answers.
+    pub pace: Pace,
+    /// Requests under way.
+    pub capacity: Arc<Capacity>,
+    /// Its place in the rotation.
+    pub turn: Turn,
+    /// The models it says it has.
+    pub catalog: Catalog,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    next_address: AtomicUsize,
 }
 
 /// One provider endpoint.
@@ -73,7 +110,7 @@ pub struct Target {
     pub headers: Vec<(String, String)>,
     /// TCP, and again TLS.
     pub connect_timeout: Duration,
-    /// To the first byte of the answer.
+    /// To the first byte of the answer, retries on this target included.
     pub timeout: Duration,
     /// Idle gap inside an answer.
     pub stream_timeout: Duration,
@@ -85,15 +122,23 @@ pub struct Target {
     pub include_usage: bool,
     /// HTTP/2 may be negotiated (TLS only).
     pub http2: bool,
-    /// What probes and traffic say of it.
-    pub health: Health,
-    addresses: ArcSwap<Vec<SocketAddr>>,
-    turn: AtomicUsize,
+    /// Its share under `weighted_round_robin`.
+    pub weight: f64,
+    /// Requests it may have under way.
+    pub max_concurrency: Option<u32>,
+    /// Request fields it rejects, which are dropped for it.
+    pub drop_fields: Vec<String>,
+    /// How it is asked to go on with an answer another target began.
+    pub assistant_prefix: AssistantPrefix,
+    /// When its breaker opens and closes.
+    pub circuit_breaker: CircuitBreaker,
+    /// How it stands.
+    pub standing: Arc<Standing>,
 }
 
 impl Target {
     /// Compiles one target; addresses arrive later, from the resolver.
-    pub fn new(config: &TargetConfig, key: Key) -> Self {
+    pub fn new(config: &TargetConfig, key: Key, circuit_breaker: &CircuitBreaker) -> Self {
         Self {
             id: config.id.as_str().into(),
             provider: config.provider.name.as_str().into(),
@@ -111,9 +156,12 @@ impl Target {
             probe: config.health_probe.clone(),
             include_usage: config.include_usage,
             http2: config.http2,
-            health: Health::default(),
-            addresses: ArcSwap::default(),
-            turn: AtomicUsize::new(0),
+            weight: config.weight,
+            max_concurrency: config.max_concurrency,
+            drop_fields: config.drop_fields.clone(),
+            assistant_prefix: config.assistant_prefix,
+            circuit_breaker: circuit_breaker.clone(),
+            standing: Arc::default(),
         }
     }
 
@@ -124,37 +172,58 @@ impl Target {
         self.set_addresses(vec![address]);
     }
 
+    /// Takes over how the same target stood under the config before: a reload forgets no open breaker.
+    pub fn inherit(&mut self, before: &[Arc<Target>]) {
+        if let Some(same) = before.iter().find(|t| t.id == self.id && t.url == self.url) {
+            self.standing = same.standing.clone();
+        }
+    }
+
     /// Whether a key is there, or none is needed.
     pub fn has_key(&self) -> bool {
         !matches!(self.key, Key::Missing(_))
     }
 
-    /// Whether it can serve, by its key and its health.
-    pub fn state(&self) -> State {
-        match (self.has_key(), self.health.is_healthy()) {
-            (false, _) => State::NoKey,
-            (true, false) => State::Unhealthy,
-            (true, true) => State::Healthy,
+    /// Whether it can serve, for people.
+    pub fn state(&self, now: Moment) -> State {
+        match self.standing.breaker.state(now) {
+            _ if !self.has_key() => State::NoKey,
+            BreakerState::Open { .. } => State::Open,
+            _ if self.standing.parking.parked(now).is_some() => State::Parked,
+            BreakerState::HalfOpen => State::HalfOpen,
+            BreakerState::Closed => State::Healthy,
         }
     }
 
-    /// The model to ask this target for when the caller asks for `wanted`.
+    /// The model to ask this target for when the caller asks for `wanted`: the id of its config, or what its provider calls that
+    /// now.
     pub fn model_for(&self, wanted: &str) -> String {
+        let named = self.configured_model(wanted);
+        self.standing.catalog.repaired(named).unwrap_or_else(|| named.to_owned())
+    }
+
+    /// The model of the config for what the caller asks for.
+    pub fn configured_model<'a>(&'a self, wanted: &'a str) -> &'a str {
         let entry = self.models.iter().find(|m| m.model_id == wanted || m.aliases.iter().any(|a| a == wanted));
         match (entry, &self.model) {
-            (Some(entry), _) => entry.model_id.clone(),
-            (None, Some(pinned)) => pinned.clone(),
-            (None, None) => self.models.first().map_or_else(|| wanted.to_owned(), |m| m.model_id.clone()),
+            (Some(entry), _) => &entry.model_id,
+            (None, Some(pinned)) => pinned,
+            (None, None) => self.models.first().map_or(wanted, |m| &m.model_id),
         }
     }
 
-    /// Whether the caller's `wanted` names a model of this target.
+    /// Whether the caller's `wanted` names a model of this target: one of its config or, when that names none, one its provider
+    /// lists.
     pub fn serves(&self, wanted: &str) -> bool {
-        self.model.as_deref() == Some(wanted)
-            || self.models.iter().any(|m| m.model_id == wanted || m.aliases.iter().any(|a| a == wanted))
+        self.model_ids().any(|id| id == wanted) || (self.takes_any_model() && self.standing.catalog.has(wanted))
     }
 
-    /// Every model id and alias this target answers to.
+    /// The config names no model: the caller's word goes through.
+    pub fn takes_any_model(&self) -> bool {
+        self.model.is_none() && self.models.is_empty()
+    }
+
+    /// Every model id and alias of its config.
     pub fn model_ids(&self) -> impl Iterator<Item = &str> {
         let entries =
             self.models.iter().flat_map(|m| std::iter::once(m.model_id.as_str()).chain(m.aliases.iter().map(String::as_str)));
@@ -169,15 +238,15 @@ impl Target {
 
     /// The next resolved address, in turn; `None` until the name is resolved.
     pub fn address(&self) -> Option<SocketAddr> {
-        let addresses = self.addresses.load();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let addresses = self.standing.addresses.load();
+        let turn = self.standing.next_address.fetch_add(1, Ordering::Relaxed);
         (!addresses.is_empty()).then(|| addresses[turn % addresses.len()])
     }
 
     /// What the resolver found. An empty list is not stored: a name that resolved once keeps its last addresses through a DNS outage.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         if !addresses.is_empty() {
-            self.addresses.store(Arc::new(addresses));
+            self.standing.addresses.store(Arc::new(addresses));
         }
     }
 }

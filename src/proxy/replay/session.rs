@@ -1,6 +1,7 @@
 //! The trait object Pingora drives: the wrapped session as a client that has just begun to send its body.
 
-use super::{DEADLINE, STOPPED, Shared, UNWRAP, close, lock};
+use super::{DEADLINE, INTERRUPTED, OVERTAKEN, STOPPED, Shared, UNWRAP, close, lock};
+use crate::proxy::race::{self, Stage};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How much of the body one turn of the proxy loop hands out, in bytes.
 const SLICE: usize = 128 * 1024;
@@ -29,13 +31,22 @@ pub(super) struct Replay {
     /// A running timer and when it goes off. Deadlines mostly move away, piece by piece of an answer: rather than a new timer for
     /// each, the one that runs goes off early and is set anew.
     alarm: Option<(u64, Timer)>,
+    /// An attempt beside the current one.
+    rival: Option<watch::Receiver<Stage>>,
     shared: Arc<Shared>,
+}
+
+/// What the wait for the caller ended with.
+enum Idle {
+    Left(Result<Option<Bytes>>),
+    Alarm,
+    Overtaken,
 }
 
 impl Replay {
     /// Wraps a session.
     pub(super) fn new(inner: Box<ServerSession>, shared: Arc<Shared>) -> Self {
-        Self { inner: Some(inner), head: None, ended: false, alarm: None, shared }
+        Self { inner: Some(inner), head: None, ended: false, alarm: None, rival: None, shared }
     }
 
     /// `inner` leaves only in `shutdown(UNWRAP)`, after which the wrapper is dropped by [`Handle::restore`](super::Handle::restore).
@@ -64,9 +75,9 @@ impl Replay {
     }
 
     /// Waits for the caller to leave, or, once it has its answer, for nothing: its next request is not ours to read yet. Waits no
-    /// longer than to the alarm.
-    async fn idle(&mut self) -> Option<Result<Option<Bytes>>> {
-        let Self { inner, alarm, shared, ended, .. } = self;
+    /// longer than to the alarm, or until a rival has its first byte.
+    async fn idle(&mut self) -> Idle {
+        let Self { inner, alarm, rival, shared, ended, .. } = self;
         let real = inner.as_mut().expect("the wrapper is dropped when the session is restored");
         let leaving = async {
             if *ended {
@@ -75,11 +86,28 @@ impl Replay {
             let left = real.read_body_or_idle(true).await;
             if shared.answered.load(Ordering::Relaxed) { std::future::pending().await } else { left }
         };
-        let Some((_, bell)) = alarm else { return Some(leaving.await) };
-        tokio::select! {
-            biased;
-            left = leaving => Some(left),
-            () = bell => None,
+        match (alarm, rival) {
+            (None, None) => Idle::Left(leaving.await),
+            (Some((_, bell)), None) => tokio::select! {
+                biased;
+                left = leaving => Idle::Left(left),
+                () = bell => Idle::Alarm,
+            },
+            (alarm, Some(rival)) => tokio::select! {
+                biased;
+                left = leaving => Idle::Left(left),
+                () = race::overtaken(rival) => Idle::Overtaken,
+                () = async { match alarm { Some((_, bell)) => bell.await, None => std::future::pending().await } } => Idle::Alarm,
+            },
+        }
+    }
+
+    /// Takes note of a race that began or is over.
+    fn look_aside(&mut self) {
+        match (self.shared.racing.load(Ordering::Relaxed), &self.rival) {
+            (true, None) => self.rival = lock(&self.shared.race).clone(),
+            (false, Some(_)) => self.rival = None,
+            _ => {}
         }
     }
 
@@ -90,12 +118,15 @@ impl Replay {
         }
     }
 
-    /// What the caller's session is to be given: heads wait for the first body byte, interim answers are dropped.
+    /// What the caller's session is to be given: heads wait for the first body byte, interim answers are dropped, and so is the head
+    /// of an answer that goes on with another one.
     fn hold_head(&mut self, tasks: Vec<HttpTask>) -> Vec<HttpTask> {
+        let begun = self.response_written().is_some_and(|head| !head.status.is_informational());
         let mut out = Vec::with_capacity(tasks.len() + 1);
         for task in tasks {
             match task {
                 HttpTask::Header(head, _) if head.status.is_informational() => {}
+                HttpTask::Header(..) if begun => {}
                 HttpTask::Header(head, false) => self.head = Some(head),
                 HttpTask::Body(data, false) if data.as_ref().is_none_or(Bytes::is_empty) => {}
                 HttpTask::Failed(_) => out.push(task),
@@ -147,8 +178,11 @@ impl CustomSession for Replay {
                     self.alarm = Some((at, Box::pin(pingora::time::sleep(left))));
                 }
             }
-            if let Some(left) = self.idle().await {
-                return left;
+            self.look_aside();
+            match self.idle().await {
+                Idle::Left(left) => return left,
+                Idle::Overtaken => return Error::e_explain(OVERTAKEN, "another target has its first byte"),
+                Idle::Alarm => {}
             }
             // It rang: a timer that went off must not be polled again, not even by the next attempt.
             self.alarm = None;
@@ -163,6 +197,7 @@ impl CustomSession for Replay {
     fn enable_retry_buffering(&mut self) {
         lock(&self.shared.body).1 = 0;
         self.head = None;
+        self.rival = None;
     }
     fn retry_buffer_truncated(&self) -> bool {
         false
@@ -189,6 +224,11 @@ impl CustomSession for Replay {
             return Ok(end);
         }
         let mut tasks = self.hold_head(tasks);
+        if self.shared.interrupted.swap(false, Ordering::Relaxed) {
+            stay_open(&mut tasks);
+            self.real_mut().response_duplex_vec(tasks).await?;
+            return Error::e_explain(INTERRUPTED, "another target goes on with the answer");
+        }
         if tasks.is_empty() {
             return Ok(false);
         }
@@ -290,6 +330,17 @@ impl CustomSession for Replay {
     fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
         Ok(())
     }
+}
+
+/// What is written does not end the answer.
+fn stay_open(tasks: &mut Vec<HttpTask>) {
+    tasks.retain_mut(|task| match task {
+        HttpTask::Body(data, end) => {
+            *end = false;
+            data.as_ref().is_some_and(|data| !data.is_empty())
+        }
+        _ => false,
+    });
 }
 
 /// Ends the answer with the last piece of its body and drops what would follow.

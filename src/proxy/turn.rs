@@ -1,0 +1,91 @@
+//! What an attempt waits for before it begins: a pause, room on its target, a race that is under way. The caller may leave meanwhile.
+
+use super::admit;
+use super::attempt::internal;
+use super::exchange::{Exchange, Phase};
+use super::race::{Connection, Outcome};
+use super::replay::STOPPED;
+use crate::metrics::METRICS;
+use crate::refusal::Refusal;
+use crate::upstream::pass::Pass;
+use crate::upstream::plan::Entry;
+use crate::upstream::{Moment, Target};
+use pingora::time::timeout;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Waits until the next attempt may begin; it is the plan's current one then. Returns the connection of a race that was won, over
+/// which the answer is under way already.
+///
+/// # Errors
+/// No target may be asked, or has room in time; the caller left.
+pub async fn take(session: &mut Session, exchange: &mut Exchange) -> Result<Option<Connection>> {
+    let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
+    admitted.replay.deadline_in(None);
+    if let Some(race) = admitted.race.take_if(|race| race.is_running()) {
+        match unless_left(session, race.outcome()).await? {
+            Outcome::Won(won) => {
+                METRICS.hedges.with_label_values(&["won"]).inc();
+                admitted.plan.overtaken(won.step, won.pass, won.since, Instant::now());
+                return Ok(Some(won.connection));
+            }
+            Outcome::Lost(lost) => lost.note(&mut admitted.plan),
+        }
+    }
+    admitted.race = None;
+    let pause = admitted.plan.pause();
+    if !pause.is_zero() {
+        unless_left(session, pingora::time::sleep(pause)).await?;
+    }
+    match admitted.plan.enter(Instant::now()) {
+        Entry::Go => Ok(None),
+        Entry::Wait(target) => room(session, exchange, &target).await.map(|()| None),
+        Entry::Closed => closed(exchange),
+    }
+}
+
+/// Waits in the queue for room on `target`.
+async fn room(session: &mut Session, exchange: &mut Exchange, target: &Arc<Target>) -> Result<()> {
+    let gateway = exchange.gateway.clone();
+    let Some(_waiting) = gateway.queue.join() else { return shed(exchange, "queue_full") };
+    let place = target.standing.capacity.wait(target.max_concurrency);
+    let Ok(place) = unless_left(session, timeout(gateway.queue_timeout, place)).await? else { return shed(exchange, "queue_timeout") };
+    let now = Instant::now();
+    match (Pass::with_place(target, place, Moment::at(now)), &mut exchange.phase) {
+        (Ok(pass), Phase::Admitted(admitted)) => {
+            admitted.plan.enter_with(pass, now);
+            Ok(())
+        }
+        _ => closed(exchange).map(|_: Option<Connection>| ()),
+    }
+}
+
+fn shed(exchange: &mut Exchange, why: &'static str) -> Result<()> {
+    METRICS.shed.with_label_values(&[why]).inc();
+    exchange.facts.refused = Some(Refusal::unavailable("overloaded", "every target has as many requests under way as it may"));
+    Error::e_explain(STOPPED, "no target has room")
+}
+
+/// What may still be asked closed meanwhile. Attempts that failed have their own last word.
+fn closed<T>(exchange: &mut Exchange) -> Result<T> {
+    let Some(tried) = exchange.attempts() else { return internal("no exchange to forward") };
+    if tried == 0 {
+        exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(Moment::now())));
+    }
+    Error::e_explain(STOPPED, "no target may be asked now")
+}
+
+/// Does `work` unless the caller leaves first.
+pub async fn unless_left<T>(session: &mut Session, work: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        left = session.downstream_session.read_body_or_idle(true) => {
+            let mut error = left.err().unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "the caller left"));
+            error.as_down();
+            Err(error)
+        }
+    }
+}
