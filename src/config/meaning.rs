@@ -5,7 +5,9 @@
 use super::diagnostic::{Code, Diagnostic, Place, Severity};
 use super::document::{ChainItem, Document, FallbackDocument, PolicyDocument, PromptInjectionDocument, ProvidersDocument};
 use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjectionConfig};
-use super::providers::{Fallback, Providers, Routing, Trigger};
+use super::providers::Providers;
+use super::resilience::{Fallback, MidStream, Trigger};
+use super::routing::Routing;
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
@@ -269,7 +271,14 @@ fn providers(written: ProvidersDocument, spot: Spot<'_>, whole: bool, found: &mu
         check_routing(&routing, &ids, spot.key("routing"), found);
     }
     let fallback = fallback(written.fallback, ids.len(), spot.name("fallback"), found);
-    Providers { targets, routing, fallback }
+    Providers {
+        targets,
+        routing,
+        fallback,
+        circuit_breaker: written.circuit_breaker.unwrap_or_default(),
+        retry_policy: written.retry_policy.unwrap_or_default(),
+        queue: written.queue.unwrap_or_default(),
+    }
 }
 
 fn check_routing(routing: &Routing, ids: &[String], spot: Spot<'_>, found: &mut Found) {
@@ -301,7 +310,12 @@ fn check_routing(routing: &Routing, ids: &[String], spot: Spot<'_>, found: &mut 
 
 fn fallback(written: Option<FallbackDocument>, targets: usize, spot: Spot<'_>, found: &mut Found) -> Fallback {
     let Some(written) = written else {
-        return Fallback { enabled: targets > 1, triggers: Trigger::DEFAULT.to_vec(), max_fallback_attempts: 3 };
+        return Fallback {
+            enabled: targets > 1,
+            triggers: Trigger::DEFAULT.to_vec(),
+            max_fallback_attempts: 3,
+            mid_stream: MidStream::default(),
+        };
     };
     if written.enabled && targets == 1 {
         let message = "fallback is on, but there is one target only";
@@ -311,5 +325,6 @@ fn fallback(written: Option<FallbackDocument>, targets: usize, spot: Spot<'_>, f
         enabled: written.enabled,
         triggers: written.triggers.unwrap_or_else(|| Trigger::DEFAULT.to_vec()),
         max_fallback_attempts: written.max_fallback_attempts,
+        mid_stream: written.mid_stream,
     }
 }

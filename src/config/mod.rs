@@ -12,11 +12,14 @@
 mod base_url;
 mod diagnostic;
 mod document;
+mod durations;
 mod kinds;
 mod meaning;
 mod min_free;
 mod provider_ref;
 mod providers;
+mod resilience;
+mod routing;
 mod scalar;
 mod schema;
 mod secret;
@@ -39,9 +42,9 @@ pub use min_free::MinFree;
 pub use provider_ref::{
     CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, ProviderRefError, known_model, known_provider,
 };
-pub use providers::{
-    Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
-};
+pub use providers::{AssistantPrefix, HealthProbe, ModelEntry, Pricing, Providers, SizeLimits, TargetConfig};
+pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStream, Queue, RetryPolicy, Trigger};
+pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
 
