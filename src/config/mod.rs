@@ -26,6 +26,7 @@ mod secret;
 mod shape;
 mod source;
 mod targets;
+mod traffic;
 mod tree;
 mod wording;
 

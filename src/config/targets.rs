@@ -49,7 +49,7 @@ fn complete(target: TargetDocument, spot: Spot<'_>, found: &mut Found) -> Option
     let prefix = key_prefix(target.api_key_prefix, &target.api_key_header, secret.is_some(), spot, found);
     let health_probe = health_probe(target.health_probe.unwrap_or_default(), &base_url, spot.key("health_probe"), found);
     let drop_fields = drop_fields(target.drop_fields, &provider, spot.key("drop_fields"), found);
-    let known_prefix = provider.known().map(|known| known.assistant_prefix).unwrap_or_default();
+    let known_prefix = provider.known().map(|known| known.assistant_prefix_at(&base_url)).unwrap_or_default();
     header?;
     // One language so far: a second one makes this line, and whoever sends requests, choose.
     let Format::OpenAi = target.format;
