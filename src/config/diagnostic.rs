@@ -69,6 +69,7 @@ codes! {
     Disabled "W007" "the kill switch is on"
     NothingToFallBackTo "W008" "fallback without a second target"
     ShortRetention "W009" "retention shorter than HIPAA asks for"
+    NoEffect "W010" "a setting that other settings leave without effect"
 }
 
 impl Code {

@@ -7,8 +7,9 @@
 //! that are documented but missing from this build, `x-what` says what an enum's values are called.
 
 use super::kinds::{AuditLoggerConfig, Boundaries, Encoding, PiiDetectorConfig, Response};
-use super::providers::{ModelEntry, Routing, SizeLimits, Trigger, yes};
-use super::{Kind, LATER_KINDS, Pack, SecretRef, When};
+use super::providers::{AssistantPrefix, ModelEntry, SizeLimits, yes};
+use super::resilience::{CircuitBreaker, MidStream, Queue, RetryPolicy, Trigger};
+use super::{Kind, LATER_KINDS, Pack, Routing, SecretRef, When};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -153,7 +154,6 @@ pub(super) enum Backend {
 /// Everything about the providers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["circuit_breaker", "retry_policy"]))]
 pub(super) struct ProvidersDocument {
     /// The provider endpoints requests may go to.
     #[schemars(length(min = 1, max = 1000))]
@@ -161,12 +161,21 @@ pub(super) struct ProvidersDocument {
     /// In which order targets are tried.
     #[serde(default)]
     pub routing: Option<Routing>,
-    /// What happens when a target fails before the answer began. With two or more targets and no such block it is on.
+    /// What happens when a target fails. With two or more targets and no such block, fallback is on.
     #[serde(default)]
     pub fallback: Option<FallbackDocument>,
+    /// When a target that keeps failing is left alone, and how it is let back in.
+    #[serde(default)]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// How often the same target is asked again before the next one is.
+    #[serde(default)]
+    pub retry_policy: Option<RetryPolicy>,
+    /// Where requests wait, shortly and in order, that find the gateway or every target full.
+    #[serde(default)]
+    pub queue: Option<Queue>,
 }
 
-/// What happens when a target fails before the answer began.
+/// What happens when a target fails.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FallbackDocument {
@@ -180,12 +189,15 @@ pub(super) struct FallbackDocument {
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 100))]
     pub max_fallback_attempts: u32,
+    /// What becomes of a stream that breaks after its first byte reached the caller.
+    #[serde(default)]
+    pub mid_stream: MidStream,
 }
 
 /// One provider endpoint.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["data_policy", "region", "weight"]))]
+#[schemars(extend("x-later" = ["data_policy", "region"]))]
 pub(super) struct TargetDocument {
     /// Its name in headers, metrics and records: letters, digits and `._:/@-`, unique.
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"))]
@@ -228,6 +240,14 @@ pub(super) struct TargetDocument {
     #[serde(default = "two_thousand")]
     #[schemars(range(min = 1, max = 600_000))]
     pub connect_timeout_ms: u32,
+    /// Its share under `weighted_round_robin`, above 0: twice the weight is twice the requests.
+    #[serde(default = "one")]
+    #[schemars(range(max = 1_000_000), extend("exclusiveMinimum" = 0))]
+    pub weight: f64,
+    /// Requests in flight on it, at most; no bound unless given.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_concurrency: Option<u32>,
     /// The models of a multi-model target.
     #[serde(default)]
     pub models: Vec<ModelEntry>,
@@ -247,6 +267,15 @@ pub(super) struct TargetDocument {
     /// Whether to offer it HTTP/2.
     #[serde(default = "yes")]
     pub http2: bool,
+    /// Top-level request fields this target rejects: dropped from what is sent to it, and recorded. By provider unless given; `[]`
+    /// drops nothing.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 200)))]
+    pub drop_fields: Option<Vec<String>>,
+    /// How this target is asked to go on with the beginning of an answer, for `fallback.mid_stream: continue`. By provider unless
+    /// given.
+    #[serde(default)]
+    pub assistant_prefix: Option<AssistantPrefix>,
 }
 
 /// The language a target speaks.
@@ -296,6 +325,10 @@ impl Default for HealthProbeDocument {
     fn default() -> Self {
         Self { endpoint: None, interval_seconds: thirty(), timeout_ms: two_thousand() }
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn three() -> u32 {

@@ -3,14 +3,13 @@
 //! A [`Document`] goes in, a [`Config`] without holes comes out. Every fault is collected; only errors keep the config back.
 
 use super::diagnostic::{Code, Diagnostic, Place, Severity};
-use super::document::{ChainItem, Document, FallbackDocument, PolicyDocument, PromptInjectionDocument, ProvidersDocument};
+use super::document::{ChainItem, Document, PolicyDocument, PromptInjectionDocument};
 use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjectionConfig};
-use super::providers::{Fallback, Providers, Routing, Trigger};
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
-use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, targets};
-use std::collections::{BTreeMap, HashSet};
+use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, traffic};
+use std::collections::BTreeMap;
 
 /// What the document means.
 pub(super) struct Meaning {
@@ -31,7 +30,7 @@ pub(super) fn of(document: Document, root: &Node, whole: bool) -> Meaning {
         document.policies.map(|written| Policies { chain: chain(written.chain, root.key("policies").key("chain"), &mut found) });
     let chain = policies.as_ref().map(|policies| policies.chain.as_slice()).unwrap_or_default();
     let policy = policy(document.policy.unwrap_or_default(), chain, root.key("policy"), &mut found);
-    let providers = document.providers.map(|written| providers(written, root.key("providers"), whole, &mut found));
+    let providers = document.providers.map(|written| traffic::resolve(written, root.key("providers"), whole, &mut found));
     let config = match (pack, policies, providers) {
         (Some(pack), Some(policies), Some(providers)) => {
             Some(Config { pack, policies, policy, providers, size_limits: document.size_limits.unwrap_or_default() })
@@ -257,59 +256,5 @@ fn patterns(patterns: &[String], spot: Spot<'_>, found: &mut Found) {
         };
         let message = format!("{} is not a usable regular expression: {why}", quote(pattern));
         found.add(spot.item(index), Code::BadPattern, message, help);
-    }
-}
-
-fn providers(written: ProvidersDocument, spot: Spot<'_>, whole: bool, found: &mut Found) -> Providers {
-    // The ids as written: a target with a fault of its own is still a target others may speak of.
-    let ids: Vec<String> = written.targets.iter().map(|target| target.id.clone()).collect();
-    let targets = targets::resolve(written.targets, spot.key("targets"), found);
-    let routing = written.routing.unwrap_or_default();
-    if whole {
-        check_routing(&routing, &ids, spot.key("routing"), found);
-    }
-    let fallback = fallback(written.fallback, ids.len(), spot.name("fallback"), found);
-    Providers { targets, routing, fallback }
-}
-
-fn check_routing(routing: &Routing, ids: &[String], spot: Spot<'_>, found: &mut Found) {
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    for (key, list) in [("order", &routing.order), ("only", &routing.only), ("ignore", &routing.ignore)] {
-        let mut seen = HashSet::new();
-        for (index, id) in list.iter().enumerate() {
-            let at = spot.key(key).item(index);
-            if !ids.contains(&id.as_str()) {
-                let help = match nearest(id, &ids) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the targets are {}", ids.join(", ")),
-                };
-                found.add(at, Code::UnknownTarget, format!("there is no target {}", quote(id)), help);
-            } else if !seen.insert(id) {
-                found.add(at, Code::DuplicateId, format!("`{id}` is in `{key}` twice"), "keep one of them");
-            }
-        }
-    }
-    let used = |id: &&str| {
-        (routing.only.is_empty() || routing.only.iter().any(|only| only == id))
-            && !routing.ignore.iter().any(|ignored| ignored == id)
-    };
-    if !ids.is_empty() && !ids.iter().any(used) {
-        let message = "`only` and `ignore` leave no target to use";
-        found.add(spot, Code::BadValue, message, "let at least one target through");
-    }
-}
-
-fn fallback(written: Option<FallbackDocument>, targets: usize, spot: Spot<'_>, found: &mut Found) -> Fallback {
-    let Some(written) = written else {
-        return Fallback { enabled: targets > 1, triggers: Trigger::DEFAULT.to_vec(), max_fallback_attempts: 3 };
-    };
-    if written.enabled && targets == 1 {
-        let message = "fallback is on, but there is one target only";
-        found.add(spot, Code::NothingToFallBackTo, message, "add a second target, or remove the block");
-    }
-    Fallback {
-        enabled: written.enabled,
-        triggers: written.triggers.unwrap_or_else(|| Trigger::DEFAULT.to_vec()),
-        max_fallback_attempts: written.max_fallback_attempts,
     }
 }

@@ -12,17 +12,21 @@
 mod base_url;
 mod diagnostic;
 mod document;
+mod durations;
 mod kinds;
 mod meaning;
 mod min_free;
 mod provider_ref;
 mod providers;
+mod resilience;
+mod routing;
 mod scalar;
 mod schema;
 mod secret;
 mod shape;
 mod source;
 mod targets;
+mod traffic;
 mod tree;
 mod wording;
 
@@ -39,9 +43,9 @@ pub use min_free::MinFree;
 pub use provider_ref::{
     CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, ProviderRefError, known_model, known_provider,
 };
-pub use providers::{
-    Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
-};
+pub use providers::{AssistantPrefix, HealthProbe, ModelEntry, Pricing, Providers, SizeLimits, TargetConfig};
+pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStream, Queue, RetryPolicy, Trigger};
+pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
 

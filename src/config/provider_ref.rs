@@ -1,5 +1,6 @@
 //! The `provider` of a target, and what is known of providers and models without asking them.
 
+use super::{AssistantPrefix, BaseUrl};
 use std::fmt;
 
 /// A provider as written: `name`, or `name:mode:model`.
@@ -94,25 +95,72 @@ pub struct KnownProvider {
     pub base_url: &'static str,
     /// The variable that holds its key unless `secret_key_ref` says otherwise; `None` when it needs no key.
     pub key_variable: Option<&'static str>,
+    /// Top-level request fields of other providers that it refuses, unless `drop_fields` says otherwise. None of them changes what
+    /// is asked.
+    pub drop_fields: &'static [&'static str],
+    /// How it is asked to go on with the beginning of an answer.
+    pub assistant_prefix: AssistantPrefix,
+    /// The part of a base URL's path without which it refuses to go on; `None` when it goes on everywhere.
+    pub prefix_segment: Option<&'static str>,
 }
+
+impl KnownProvider {
+    /// How this provider is asked at an address to go on with the beginning of an answer, unless `assistant_prefix` says otherwise.
+    pub fn assistant_prefix_at(&self, url: &BaseUrl) -> AssistantPrefix {
+        match self.prefix_segment {
+            Some(needed) if !url.path.split('/').any(|segment| segment == needed) => AssistantPrefix::None,
+            _ => self.assistant_prefix,
+        }
+    }
+
+    const fn refuses(self, fields: &'static [&'static str]) -> Self {
+        Self { drop_fields: fields, ..self }
+    }
+
+    const fn continues(self, how: AssistantPrefix) -> Self {
+        Self { assistant_prefix: how, ..self }
+    }
+
+    const fn only_under(self, segment: &'static str) -> Self {
+        Self { prefix_segment: Some(segment), ..self }
+    }
+}
+
+/// Fields of OpenAI's that the schema of Cerebras refuses.
+const UNKNOWN_TO_CEREBRAS: &[&str] =
+    &["metadata", "moderation", "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "store", "verbosity"];
+/// Fields of Cerebras' that OpenAI refuses.
+const UNKNOWN_TO_OPENAI: &[&str] =
+    &["clear_thinking", "disable_reasoning", "min_completion_tokens", "min_tokens", "model_parameters", "reasoning_format"];
 
 /// The known providers.
 pub const PROVIDERS: [KnownProvider; 11] = [
-    keyed("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
-    keyed("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    keyed("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY").refuses(UNKNOWN_TO_CEREBRAS),
+    keyed("openai", "https://api.openai.com/v1", "OPENAI_API_KEY").refuses(UNKNOWN_TO_OPENAI),
     keyed("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    keyed("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    keyed("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY").continues(AssistantPrefix::Prefix).only_under("beta"),
     keyed("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     keyed("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
-    keyed("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    keyed("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY").continues(AssistantPrefix::Prefix),
     keyed("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-    KnownProvider { name: "vllm", base_url: "http://127.0.0.1:8000/v1", key_variable: None },
-    KnownProvider { name: "ollama", base_url: "http://127.0.0.1:11434/v1", key_variable: None },
-    KnownProvider { name: "sglang", base_url: "http://127.0.0.1:30000/v1", key_variable: None },
+    local("vllm", "http://127.0.0.1:8000/v1").continues(AssistantPrefix::ContinueFinalMessage),
+    local("ollama", "http://127.0.0.1:11434/v1"),
+    local("sglang", "http://127.0.0.1:30000/v1").continues(AssistantPrefix::ContinueFinalMessage),
 ];
 
 const fn keyed(name: &'static str, base_url: &'static str, key_variable: &'static str) -> KnownProvider {
-    KnownProvider { name, base_url, key_variable: Some(key_variable) }
+    KnownProvider { key_variable: Some(key_variable), ..local(name, base_url) }
+}
+
+const fn local(name: &'static str, base_url: &'static str) -> KnownProvider {
+    KnownProvider {
+        name,
+        base_url,
+        key_variable: None,
+        drop_fields: &[],
+        assistant_prefix: AssistantPrefix::None,
+        prefix_segment: None,
+    }
 }
 
 /// What is known of a provider.

@@ -1,6 +1,6 @@
-//! Where requests go: targets, their order, and what happens when one fails.
+//! Where requests go: the targets, each with every default in place.
 
-use super::{BaseUrl, ProviderRef, SecretRef};
+use super::{BaseUrl, CircuitBreaker, Fallback, ProviderRef, Queue, RetryPolicy, Routing, SecretRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,8 +13,14 @@ pub struct Providers {
     pub targets: Vec<TargetConfig>,
     /// In which order targets are tried.
     pub routing: Routing,
-    /// What happens when a target fails before the answer began.
+    /// What happens when a target fails.
     pub fallback: Fallback,
+    /// When a target that keeps failing is left alone.
+    pub circuit_breaker: CircuitBreaker,
+    /// How often the same target is asked again.
+    pub retry_policy: RetryPolicy,
+    /// Where requests wait that find everything full.
+    pub queue: Queue,
 }
 
 /// One provider endpoint.
@@ -42,6 +48,10 @@ pub struct TargetConfig {
     pub stream_timeout: Duration,
     /// Time to connect, TLS included.
     pub connect_timeout: Duration,
+    /// Its share under `weighted_round_robin`, above 0: twice the weight is twice the requests.
+    pub weight: f64,
+    /// Requests in flight on it, at most; `None` is no bound.
+    pub max_concurrency: Option<u32>,
     /// The models of a multi-model target; may be empty.
     pub models: Vec<ModelEntry>,
     /// Longest prompt and answer together, in tokens.
@@ -54,6 +64,37 @@ pub struct TargetConfig {
     pub include_usage: bool,
     /// Whether to offer it HTTP/2.
     pub http2: bool,
+    /// Top-level request fields it rejects: dropped from what is sent to it, and recorded.
+    pub drop_fields: Vec<String>,
+    /// How it is asked to go on with the beginning of an answer.
+    pub assistant_prefix: AssistantPrefix,
+}
+
+/// How a target is asked to go on with an assistant text, for `fallback.mid_stream: continue`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AssistantPrefix {
+    /// It cannot be asked to.
+    #[default]
+    None,
+    /// It goes on with a last message whose role is `assistant`.
+    LastMessage,
+    /// The last message must say `"prefix": true`, as at Mistral and at DeepSeek.
+    Prefix,
+    /// The request must say `"continue_final_message": true` and `"add_generation_prompt": false`, as at vLLM and SGLang.
+    ContinueFinalMessage,
+}
+
+impl AssistantPrefix {
+    /// The way as a configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AssistantPrefix::None => "none",
+            AssistantPrefix::LastMessage => "last_message",
+            AssistantPrefix::Prefix => "prefix",
+            AssistantPrefix::ContinueFinalMessage => "continue_final_message",
+        }
+    }
 }
 
 /// One model of a multi-model target.
@@ -91,90 +132,6 @@ pub struct HealthProbe {
     pub interval: Duration,
     /// Time a probe may take.
     pub timeout: Duration,
-}
-
-/// In which order targets are tried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-later" = ["exploration_ratio", "hedge", "min_sample_count", "window_seconds"]))]
-pub struct Routing {
-    /// How the next target is chosen.
-    pub strategy: Strategy,
-    /// Target ids that come first, in this order; the others follow as they are listed.
-    #[schemars(length(max = 1000))]
-    pub order: Vec<String>,
-    /// Use these targets alone; empty means all.
-    #[schemars(length(max = 1000))]
-    pub only: Vec<String>,
-    /// Never use these targets.
-    #[schemars(length(max = 1000))]
-    pub ignore: Vec<String>,
-    /// Whether other targets than the first may be used at all.
-    pub allow_fallbacks: bool,
-}
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self { strategy: Strategy::Ordered, order: Vec::new(), only: Vec::new(), ignore: Vec::new(), allow_fallbacks: true }
-    }
-}
-
-/// How the next target is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = [
-    "least_connections", "highest_throughput", "lowest_latency", "random", "round_robin", "weighted_round_robin"
-]))]
-pub enum Strategy {
-    /// The first live target of the list.
-    #[default]
-    Ordered,
-}
-
-/// What happens when a target fails before the answer began.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fallback {
-    /// Whether the next target is tried.
-    pub enabled: bool,
-    /// The failures that count.
-    pub triggers: Vec<Trigger>,
-    /// Targets tried after the first, at most.
-    pub max_fallback_attempts: u32,
-}
-
-/// A failure that moves a request on to the next target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    /// 429.
-    RateLimit,
-    /// 5xx.
-    ServerError,
-    /// Connecting, TLS, the first byte or the next byte took too long, before the caller saw any.
-    Timeout,
-    /// 404 on the model.
-    ModelNotFound,
-    /// The prompt is too long for this target.
-    ContextLengthExceeded,
-    /// 401 or 403: this target's key is not accepted.
-    AuthError,
-}
-
-impl Trigger {
-    /// The triggers of a configuration that names none.
-    pub const DEFAULT: [Trigger; 4] = [Trigger::RateLimit, Trigger::ServerError, Trigger::Timeout, Trigger::ModelNotFound];
-
-    /// The trigger as a configuration spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Trigger::RateLimit => "rate_limit",
-            Trigger::ServerError => "server_error",
-            Trigger::Timeout => "timeout",
-            Trigger::ModelNotFound => "model_not_found",
-            Trigger::ContextLengthExceeded => "context_length_exceeded",
-            Trigger::AuthError => "auth_error",
-        }
-    }
 }
 
 /// How large a request or an answer may be, in bytes.

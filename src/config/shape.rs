@@ -222,14 +222,17 @@ impl Walk {
             Some("uint64") => u64::MAX as f64,
             _ => f64::INFINITY,
         });
+        let above = schema["exclusiveMinimum"].as_f64();
         // Written so that NaN is out of every range.
-        if value.is_finite() && least <= value && value <= most {
+        if value.is_finite() && least <= value && value <= most && above.is_none_or(|above| value > above) {
             return Some(node.clone());
         }
-        let range = match (least.is_finite(), most.is_finite() && schema["maximum"].is_number()) {
-            (true, true) => format!("from {least} to {most}"),
-            (true, false) => format!("{least} or more"),
-            _ => "a finite number".to_owned(),
+        let range = match (above, least.is_finite(), most.is_finite() && schema["maximum"].is_number()) {
+            (Some(above), _, true) => format!("above {above}, up to {most}"),
+            (Some(above), _, false) => format!("above {above}"),
+            (None, true, true) => format!("from {least} to {most}"),
+            (None, true, false) => format!("{least} or more"),
+            (None, false, _) => "a finite number".to_owned(),
         };
         let shown = if let Value::Int { raw, .. } | Value::Float { raw, .. } = &node.value { raw.as_str() } else { "" };
         let fault = Diagnostic::new(Code::OutOfRange, format!("{} cannot be {}", self.here(), quote(shown))).at(node.place);

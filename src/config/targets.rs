@@ -18,6 +18,10 @@ const OURS: [&str; 9] =
 /// Headers that hold a secret by their name.
 const SECRETS: [&str; 6] = ["authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"];
 
+/// Request fields that make the question: never dropped.
+const UNDROPPABLE: [&str; 9] =
+    ["messages", "prompt", "input", "model", "stream", "stream_options", "tools", "functions", "response_format"];
+
 /// Completes every target. One with a fault that leaves holes is left out; the fault is an error, so nobody misses it.
 pub(super) fn resolve(written: Vec<TargetDocument>, spot: Spot<'_>, found: &mut Found) -> Vec<TargetConfig> {
     let mut ids = HashSet::new();
@@ -44,6 +48,8 @@ fn complete(target: TargetDocument, spot: Spot<'_>, found: &mut Found) -> Option
     let secret = secret(target.secret_key_ref, &provider, &base_url, spot, found);
     let prefix = key_prefix(target.api_key_prefix, &target.api_key_header, secret.is_some(), spot, found);
     let health_probe = health_probe(target.health_probe.unwrap_or_default(), &base_url, spot.key("health_probe"), found);
+    let drop_fields = drop_fields(target.drop_fields, &provider, spot.key("drop_fields"), found);
+    let known_prefix = provider.known().map(|known| known.assistant_prefix_at(&base_url)).unwrap_or_default();
     header?;
     // One language so far: a second one makes this line, and whoever sends requests, choose.
     let Format::OpenAi = target.format;
@@ -60,12 +66,16 @@ fn complete(target: TargetDocument, spot: Spot<'_>, found: &mut Found) -> Option
         timeout: seconds(target.timeout_seconds),
         stream_timeout: seconds(target.stream_timeout_seconds.unwrap_or(target.timeout_seconds)),
         connect_timeout: Duration::from_millis(target.connect_timeout_ms.into()),
+        weight: target.weight,
+        max_concurrency: target.max_concurrency,
         models: target.models,
         max_context_tokens: target.max_context_tokens,
         pricing: target.pricing.map(pricing),
         health_probe,
         include_usage: target.include_usage,
         http2: target.http2,
+        drop_fields,
+        assistant_prefix: target.assistant_prefix.unwrap_or(known_prefix),
     })
 }
 
@@ -271,6 +281,25 @@ fn models(models: &[ModelEntry], spot: Spot<'_>, found: &mut Found) {
             }
         }
     }
+}
+
+/// The fields a target rejects: as written, else what is known of its provider.
+fn drop_fields(written: Option<Vec<String>>, provider: &ProviderRef, spot: Spot<'_>, found: &mut Found) -> Vec<String> {
+    let Some(fields) = written else {
+        let known = provider.known().map(|known| known.drop_fields).unwrap_or_default();
+        return known.iter().map(|field| (*field).to_owned()).collect();
+    };
+    let mut seen = HashSet::new();
+    for (index, field) in fields.iter().enumerate() {
+        let spot = spot.item(index);
+        if UNDROPPABLE.contains(&field.as_str()) {
+            let message = format!("`{field}` is what the caller asks for: without it the answer would be another");
+            found.add(spot, Code::BadValue, message, "remove it from `drop_fields`; list fields the answer does not depend on");
+        } else if !seen.insert(field) {
+            found.add(spot, Code::DuplicateId, format!("{} is in `drop_fields` twice", quote(field)), "keep one of them");
+        }
+    }
+    fields
 }
 
 fn health_probe(written: HealthProbeDocument, base_url: &BaseUrl, spot: Spot<'_>, found: &mut Found) -> HealthProbe {

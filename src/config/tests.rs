@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The smallest configuration, with room for one more key of its target and for more keys at the end.
-fn minimal(target: &str, rest: &str) -> String {
+pub(super) fn minimal(target: &str, rest: &str) -> String {
     format!(
         "pack: {{name: a, version: 1.0.0, enabled: true}}\npolicies: {{chain: [audit-logger]}}\n\
          providers:\n  targets:\n    - {{id: a, provider: cerebras{target}}}\n{rest}"
     )
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     parse("c.yaml", text).unwrap_or_else(|faults| panic!("{}", shown(&faults))).config
 }
 
-fn codes(text: &str) -> Vec<&'static str> {
+pub(super) fn codes(text: &str) -> Vec<&'static str> {
     match parse("c.yaml", text) {
         Ok(loaded) => loaded.warnings.iter().map(|fault| fault.code.as_str()).collect(),
         Err(faults) => faults.iter().map(|fault| fault.code.as_str()).collect(),
@@ -99,8 +99,13 @@ fn the_smallest_configuration_has_every_default() {
     assert_eq!((target.model.as_deref(), target.include_usage, target.http2), (None, true, true));
     assert_eq!(target.health_probe.endpoint, "/v1/models");
     assert_eq!(target.health_probe.interval, Duration::from_secs(30));
+    assert_eq!((target.weight, target.max_concurrency), (1.0, None));
     assert_eq!(config.providers.routing, Routing::default());
     assert!(!config.providers.fallback.enabled);
+    assert_eq!(config.providers.fallback.mid_stream, MidStream::Error);
+    assert_eq!(config.providers.circuit_breaker, CircuitBreaker::default());
+    assert_eq!(config.providers.retry_policy, RetryPolicy::default());
+    assert_eq!(config.providers.queue, Queue::default());
     assert_eq!(config.policy, PolicyBlocks::default());
     assert_eq!(config.size_limits, SizeLimits::default());
     assert_eq!(config.policies.chain, [ChainEntry { kind: Kind::AuditLogger, when: When::default() }]);
@@ -207,6 +212,9 @@ fn the_documented_defaults_are_in_the_published_schema() {
     let target = &schema["$defs"]["TargetDocument"]["properties"];
     assert_eq!(target["timeout_seconds"]["default"], 30);
     assert_eq!(schema["$defs"]["AuditLoggerConfig"]["properties"]["retention_days"]["default"], 365);
+    let breaker = &schema["$defs"]["CircuitBreaker"]["properties"]["cooldown_seconds"];
+    assert_eq!((&breaker["type"], &breaker["default"], &breaker["minimum"]), (&"integer".into(), &30.into(), &1.into()));
+    assert_eq!(schema["$defs"]["RetryPolicy"]["properties"]["backoff"]["default"]["base_ms"], 100);
     assert!(!schema.to_string().contains("\"x-"), "our own keywords are not published");
 }
 
