@@ -201,6 +201,25 @@ impl Default for SizeLimits {
     }
 }
 
+/// When a target that keeps failing is left alone, and how it comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CircuitBreaker {
+    /// Whether failures open it at all.
+    pub enabled: bool,
+    /// Failures in a row that open it.
+    pub consecutive_failure_threshold: u32,
+    /// How long it stays open before a request is let through on trial.
+    pub cooldown: Duration,
+    /// Trials that must succeed to close it, and trials under way at once.
+    pub half_open_successes: u32,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self { enabled: true, consecutive_failure_threshold: 5, cooldown: Duration::from_secs(30), half_open_successes: 1 }
+    }
+}
+
 pub(super) fn yes() -> bool {
     true
 }
