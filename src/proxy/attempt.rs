@@ -4,6 +4,7 @@ use super::exchange::{Exchange, Phase, Served};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
 use super::replay::{self, DEADLINE, STOPPED};
 use super::{admit, forward, local};
+use crate::metrics::METRICS;
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Target};
@@ -66,6 +67,13 @@ pub fn not_connected(exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
         _ => Failure::Connect,
     };
     fail(exchange, failure, error)
+}
+
+/// A connection to the target stands: one that was kept, or a new one.
+pub fn connected(exchange: &mut Exchange, reused: bool) {
+    let Some((target, _)) = exchange.admitted().and_then(|a| a.plan.current()) else { return };
+    let reused = if reused { "true" } else { "false" };
+    METRICS.upstream_connections.with_label_values(&[&*target.id, reused]).inc();
 }
 
 /// The head the target gets.
