@@ -4,6 +4,7 @@ use crate::support::sockets::{self, Socket};
 use crate::support::{Gateway, Origin, Run, Wire};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -132,15 +133,34 @@ async fn a_caller_that_comes_back_resumes_its_session_over_either_protocol() {
 }
 
 #[tokio::test]
-async fn the_session_of_a_caller_is_remembered_while_a_hundred_others_come() {
+async fn the_session_of_a_caller_is_remembered_however_many_others_come() {
     let origin = Origin::start().await.chat("Hello");
     let gateway = Run::chain(UNRECORDED, &[origin.url()]).with_certificate().start().await;
     let first = caller(&gateway, &TLS13, "http/1.1");
     assert_eq!(visit(&gateway, &first).await, HandshakeKind::Full);
-    for _ in 0..100 {
+    // More than a table of the usual 256 tickets would hold.
+    for _ in 0..200 {
         assert_eq!(visit(&gateway, &caller(&gateway, &TLS13, "http/1.1")).await, HandshakeKind::Full);
     }
     assert_eq!(visit(&gateway, &first).await, HandshakeKind::Resumed);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_ends_the_start_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.path().join("cert.pem"), made().cert.pem()).unwrap();
+    std::fs::write(dir.path().join("other.pem"), made().signing_key.serialize_pem()).unwrap();
+    for (key, why) in [("missing.pem", "missing.pem"), ("cert.pem", "cert.pem"), ("other.pem", "cert.pem with other.pem")] {
+        let mut start = tokio::process::Command::new(env!("CARGO_BIN_EXE_kt"));
+        start.args(["gateway", "run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).kill_on_drop(true);
+        start.args(["--policy-config", concat!(env!("CARGO_MANIFEST_DIR"), "/conf/policy-config.yaml")]);
+        start.args(["--tls-cert", "cert.pem", "--tls-key", key]).current_dir(dir.path());
+        let ended = tokio::time::timeout(Duration::from_secs(20), start.output()).await.expect("it does not run").unwrap();
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(1) && text.contains(why) && !text.contains("panicked"), "{text}");
+        assert!(!dir.path().join("audit").exists(), "it began a log");
+    }
 }
 
 /// An origin without a script for each way to reach a provider, and whether that is behind TLS: plain, HTTP/1.1 in TLS, HTTP/2.

@@ -43,3 +43,18 @@ pub fn established(process: u32) -> Vec<Socket> {
 fn inspect(socket: &TcpStream) -> Option<Socket> {
     Some(Socket { local: socket.local_addr().ok()?, peer: socket.peer_addr().ok()?, nodelay: socket.nodelay().ok()? })
 }
+
+#[test]
+fn a_socket_that_holds_small_writes_back_is_told_from_one_that_does_not() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let [eager, patient] = [true, false].map(|nodelay| {
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        socket.set_nodelay(nodelay).expect("TCP_NODELAY");
+        socket
+    });
+    let seen = established(std::process::id());
+    for (socket, nodelay) in [(eager, true), (patient, false)] {
+        let (local, peer) = (socket.local_addr().expect("an address"), socket.peer_addr().expect("an address"));
+        assert!(seen.contains(&Socket { local, peer, nodelay }), "{seen:#?}");
+    }
+}
