@@ -29,6 +29,9 @@ pub struct Metrics {
     pub overhead: HistogramVec,
     /// `keeptrusts_gateway_upstream_attempts_total{target,outcome}`
     pub attempts: IntCounterVec,
+    /// `keeptrusts_gateway_upstream_connections_total{target,reused}`: `reused` is `true` for a connection that was kept, or over
+    /// HTTP/2 is shared, and `false` for one that was opened. Health probes are not counted.
+    pub upstream_connections: IntCounterVec,
     /// `keeptrusts_gateway_target_state{target}`: 1 can serve, 0 doubtful, -1 no key.
     pub target_state: IntGaugeVec,
     /// `keeptrusts_gateway_in_flight_requests`
@@ -114,6 +117,11 @@ impl Metrics {
                 "keeptrusts_gateway_upstream_attempts_total",
                 "Tries of each target by outcome.",
                 &["target", "outcome"],
+            ),
+            upstream_connections: make.counters(
+                "keeptrusts_gateway_upstream_connections_total",
+                "Connections given to attempts: kept ones (reused) and opened ones.",
+                &["target", "reused"],
             ),
             target_state: make.gauges("keeptrusts_gateway_target_state", "1 can serve, 0 doubtful, -1 no key.", &["target"]),
             in_flight: make.gauge("keeptrusts_gateway_in_flight_requests", "Exchanges that have begun and not ended."),

@@ -16,6 +16,10 @@ mod fidelity;
 #[path = "edge/faults.rs"]
 mod faults;
 
+/// Connections are kept, resumed and never held up: what a provider and a caller see of them under load.
+#[path = "edge/connections.rs"]
+mod connections;
+
 /// Callers that go away, early or right after the end.
 #[path = "edge/leaving.rs"]
 mod leaving;

@@ -1,10 +1,11 @@
 //! One attempt: the target's turn, what it is sent, and what its head means.
 
-use super::exchange::{Admitted, Exchange, Phase, Served};
+use super::exchange::{Exchange, Phase, Served};
 use super::failing::{Failed, fail};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
 use super::replay::STOPPED;
 use super::{forward, race, resume, turn};
+use crate::metrics::METRICS;
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::parking::retry_after;
@@ -61,6 +62,13 @@ pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box
     };
     race::prepare(session.req_header(), exchange);
     forward::peer(&target, address)
+}
+
+/// A connection to the target stands: one that was kept, or a new one.
+pub fn connected(exchange: &mut Exchange, reused: bool) {
+    let Some(target) = exchange.admitted().and_then(|a| a.plan.current()) else { return };
+    let reused = if reused { "true" } else { "false" };
+    METRICS.upstream_connections.with_label_values(&[&*target.id, reused]).inc();
 }
 
 /// The head the target gets.

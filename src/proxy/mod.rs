@@ -6,22 +6,28 @@ mod admit;
 mod attempt;
 mod body;
 mod decode;
+mod echo;
 mod exchange;
+mod failing;
 mod forward;
 mod hold;
 mod intake;
 mod local;
+mod race;
 mod record;
 mod relay;
 mod replay;
+mod resume;
+mod said;
 mod settle;
+mod turn;
 
 pub(crate) use forward::probe;
 
 use crate::audit::journal::Journal;
 use crate::gateway::Gateway;
-use crate::refusal::Refusal;
 use crate::server::status::Status;
+use crate::upstream::capacity::Capacity;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,10 +35,12 @@ use exchange::Exchange;
 use intake::Halt;
 use local::Route;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +52,16 @@ pub struct Edge {
     pub journal: Journal,
     /// Readiness and traffic.
     pub status: Arc<Status>,
-    /// LLM requests in flight beyond which new ones are refused with 503 `overloaded`.
-    pub max_concurrency: usize,
+    /// LLM requests under way, and how many there may be: those beyond wait a moment, and are refused with 503 `overloaded`.
+    pub room: Room,
+}
+
+/// The bound on LLM requests under way.
+pub struct Room {
+    /// Those under way.
+    pub taken: Arc<Capacity>,
+    /// How many there may be.
+    pub limit: u32,
 }
 
 #[async_trait]
@@ -72,12 +88,25 @@ impl ProxyHttp for Edge {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        attempt::begin(exchange)
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        attempt::begin(session, exchange).await
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
-        attempt::not_connected(exchange, error)
+    fn fail_to_connect(&self, session: &mut Session, _: &HttpPeer, exchange: &mut Exchange, error: Box<Error>) -> Box<Error> {
+        failing::not_connected(session, exchange, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _socket: RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        attempt::connected(exchange, reused);
+        Ok(())
     }
 
     async fn upstream_request_filter(&self, _: &mut Session, head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -116,15 +145,15 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        attempt::broken(session, exchange, error, reused)
+        failing::broken(session, exchange, error, reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-        attempt::give_up(session, error, exchange).await
+        failing::give_up(session, error, exchange).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        attempt::restore(session, exchange).await;
+        failing::restore(session, exchange).await;
         settle::settle(session, error, exchange);
     }
 
@@ -148,8 +177,11 @@ impl Edge {
             // What is refused from here on is recorded.
             Route::Llm(endpoint) => {
                 exchange.in_flight = Some(self.status.enter());
-                let gate = gate.and_then(|()| self.has_room());
-                admit::admit(endpoint, gate, session, exchange, &self.journal).await?;
+                let room = match gate {
+                    Ok(()) => turn::enter(&self.room, session, exchange).await.map_err(Halt::Gone)?,
+                    Err(refusal) => Err(refusal),
+                };
+                admit::admit(endpoint, room, session, exchange, &self.journal).await?;
                 Ok(false)
             }
             Route::Local(page) => {
@@ -159,11 +191,5 @@ impl Edge {
             }
             Route::Refused(refusal) => Err(gate.err().unwrap_or(refusal).into()),
         }
-    }
-
-    fn has_room(&self) -> Result<(), Refusal> {
-        let full = self.status.in_flight() > self.max_concurrency;
-        let refusal = || Refusal::unavailable("overloaded", "too many requests are in flight (--max-concurrency)");
-        if full { Err(refusal()) } else { Ok(()) }
     }
 }

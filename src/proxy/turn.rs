@@ -1,12 +1,13 @@
 //! What an attempt waits for before it begins: a pause, room on its target, a race that is under way. The caller may leave meanwhile.
 
-use super::admit;
+use super::{Room, admit};
 use super::attempt::internal;
 use super::exchange::{Exchange, Phase};
 use super::race::{Connection, Outcome};
 use super::replay::STOPPED;
 use crate::metrics::METRICS;
 use crate::refusal::Refusal;
+use crate::upstream::capacity::Place;
 use crate::upstream::pass::Pass;
 use crate::upstream::plan::Entry;
 use crate::upstream::{Moment, Target};
@@ -41,13 +42,29 @@ pub async fn take(session: &mut Session, exchange: &mut Exchange) -> Result<Opti
     }
     match admitted.plan.enter(Instant::now()) {
         Entry::Go => Ok(None),
-        Entry::Wait(target) => room(session, exchange, &target).await.map(|()| None),
+        Entry::Wait(target) => on_target(session, exchange, &target).await.map(|()| None),
         Entry::Closed => closed(exchange),
     }
 }
 
+/// Takes a place in the gateway, or waits for one in the queue.
+///
+/// # Errors
+/// The caller left. Within: the refusal of a request for which there was no room in time.
+pub async fn enter(room: &Room, session: &mut Session, exchange: &mut Exchange) -> Result<Result<Place, Refusal>> {
+    if let Some(place) = room.taken.enter(Some(room.limit)) {
+        return Ok(Ok(place));
+    }
+    let gateway = exchange.gateway.clone();
+    let why = "too many requests are under way (--max-concurrency)";
+    let Some(_waiting) = gateway.queue.join() else { return Ok(Err(overloaded("queue_full", why))) };
+    let place = timeout(gateway.queue_timeout, room.taken.wait(Some(room.limit)));
+    // The body is unread: only its connection tells of a caller that left.
+    Ok(place.await.map_err(|_| overloaded("queue_timeout", why)))
+}
+
 /// Waits in the queue for room on `target`.
-async fn room(session: &mut Session, exchange: &mut Exchange, target: &Arc<Target>) -> Result<()> {
+async fn on_target(session: &mut Session, exchange: &mut Exchange, target: &Arc<Target>) -> Result<()> {
     let gateway = exchange.gateway.clone();
     let Some(_waiting) = gateway.queue.join() else { return shed(exchange, "queue_full") };
     let place = target.standing.capacity.wait(target.max_concurrency);
@@ -62,10 +79,14 @@ async fn room(session: &mut Session, exchange: &mut Exchange, target: &Arc<Targe
     }
 }
 
-fn shed(exchange: &mut Exchange, why: &'static str) -> Result<()> {
-    METRICS.shed.with_label_values(&[why]).inc();
-    exchange.facts.refused = Some(Refusal::unavailable("overloaded", "every target has as many requests under way as it may"));
+fn shed(exchange: &mut Exchange, queue: &'static str) -> Result<()> {
+    exchange.facts.refused = Some(overloaded(queue, "every target has as many requests under way as it may (max_concurrency)"));
     Error::e_explain(STOPPED, "no target has room")
+}
+
+fn overloaded(queue: &'static str, why: &'static str) -> Refusal {
+    METRICS.shed.with_label_values(&[queue]).inc();
+    Refusal::unavailable("overloaded", why)
 }
 
 /// What may still be asked closed meanwhile. Attempts that failed have their own last word.

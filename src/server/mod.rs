@@ -6,6 +6,7 @@ mod reloader;
 mod resolver;
 mod shutdown;
 pub mod status;
+mod tls;
 
 use crate::audit::journal::{Journal, JournalSettings, MinFree};
 use crate::audit::record::Event;
@@ -19,15 +20,15 @@ use admin::Admin;
 use arc_swap::ArcSwap;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::apps::http_app::HttpServer;
-use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::apps::{HttpServerOptions, ServerApp};
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::services::background::background_service;
 use pingora_core::services::listening::Service;
 use prober::Prober;
 use reloader::Reloader;
 use resolver::Resolver;
+use rustls::ServerConfig;
 use status::Status;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -83,6 +84,8 @@ impl RunError {
 pub fn run(run: &Run) -> Result<(), RunError> {
     let loaded = config::load(&run.policy_config).map_err(RunError::Config)?;
     loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    let tls = run.tls.as_ref().map(|(certificate, key)| tls::server_config(certificate, key)).transpose();
+    let tls = tls.map_err(RunError::Other)?;
     for address in [run.listen, run.admin_listen] {
         try_listen(address).map_err(|e| RunError::other(format!("cannot listen on {address}"))(&e))?;
     }
@@ -100,7 +103,8 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     });
     greet(run, &gateway, simulator.as_ref());
     let gateway = Arc::new(ArcSwap::from_pointee(gateway));
-    serve(run, options, gateway, journal, simulator)
+    serve(run, options, gateway, journal, tls, simulator);
+    Ok(())
 }
 
 /// Finds out whether an address can be listened on, before anything is started. The default ports lie in the range from which
@@ -124,15 +128,16 @@ fn serve(
     options: Options,
     gateway: Arc<ArcSwap<Gateway>>,
     journal: Journal,
+    tls: Option<ServerConfig>,
     simulator: Option<Simulator>,
-) -> Result<(), RunError> {
+) {
     let status = Arc::new(Status::default());
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(run));
     server.bootstrap();
     let reloader = Arc::new(Reloader::new(run.policy_config.clone(), options, gateway.clone(), journal.clone()));
     let edge =
         Edge { gateway: gateway.clone(), journal: journal.clone(), status: status.clone(), max_concurrency: run.max_concurrency };
-    server.add_service(public_service(run, &server, edge)?);
+    add_public_service(run, &mut server, edge, tls);
     server.add_service(admin_service(
         run,
         Admin { gateway: gateway.clone(), journal: journal.clone(), reloader: reloader.clone() },
@@ -144,7 +149,6 @@ fn serve(
     }
     shutdown::exit_when_drained(&server, status.clone(), journal, run.drain);
     server.run(RunArgs { shutdown_signal: Box::new(shutdown::Signals { status, reloader }) });
-    Ok(())
 }
 
 fn server_conf(run: &Run) -> ServerConf {
@@ -159,37 +163,34 @@ fn server_conf(run: &Run) -> ServerConf {
     }
 }
 
-fn public_service(run: &Run, server: &Server, edge: Edge) -> Result<Service<pingora_proxy::HttpProxy<Edge>>, RunError> {
-    let mut service = pingora_proxy::http_proxy_service_with_name(&server.configuration, edge, "gateway");
-    if let Some(app) = service.app_logic_mut() {
-        let mut http = HttpServerOptions::default();
-        http.h2c = run.tls.is_none();
-        // Pingora's own refusal has no body; ours has, and no tunnel is ever opened: the path of a CONNECT leads nowhere.
-        http.allow_connect_method_proxying = true;
-        // Pingora keeps idle HTTP/2 connections for ever by default.
-        http.h2_idle_timeout = Some(Duration::from_secs(300));
-        app.server_options = Some(http);
-        let mut h2 = default_h2_options();
-        // Large prompts over long distances; the default of 64 KiB would cost a round trip each.
-        h2.initial_window_size(1 << 20).initial_connection_window_size(8 << 20);
-        app.h2_options = Some(h2);
-    }
-    match &run.tls {
-        None => service.add_tcp(&run.listen.to_string()),
-        Some((cert, key)) => {
-            let mut tls = TlsSettings::intermediate(&cert.to_string_lossy(), &key.to_string_lossy())
-                .map_err(|e| RunError::other(format!("cannot use {} and {}", cert.display(), key.display()))(&e))?;
-            tls.enable_h2();
-            service.add_tls_with_settings(&run.listen.to_string(), None, tls);
-        }
-    }
-    Ok(service)
+fn add_public_service(run: &Run, server: &mut Server, edge: Edge, tls: Option<ServerConfig>) {
+    let mut app = pingora_proxy::http_proxy(&server.configuration, edge);
+    let mut http = HttpServerOptions::default();
+    http.h2c = tls.is_none();
+    // Pingora's own refusal has no body; ours has, and no tunnel is ever opened: the path of a CONNECT leads nowhere.
+    http.allow_connect_method_proxying = true;
+    // Pingora keeps idle HTTP/2 connections for ever by default.
+    http.h2_idle_timeout = Some(Duration::from_secs(300));
+    app.server_options = Some(http);
+    let mut h2 = default_h2_options();
+    // Large prompts over long distances; the default of 64 KiB would cost a round trip each.
+    h2.initial_window_size(1 << 20).initial_connection_window_size(8 << 20);
+    app.h2_options = Some(h2);
+    match tls {
+        None => server.add_service(listening("gateway", run.listen, app)),
+        Some(config) => server.add_service(listening("gateway", run.listen, tls::Secured::new(app, config))),
+    };
 }
 
 fn admin_service(run: &Run, admin: Admin) -> Service<HttpServer<Admin>> {
-    let mut service = Service::new("admin".to_string(), HttpServer::new_app(admin));
+    let mut service = listening("admin", run.admin_listen, HttpServer::new_app(admin));
     service.threads = Some(1);
-    service.add_tcp(&run.admin_listen.to_string());
+    service
+}
+
+fn listening<A: ServerApp + Send + Sync + 'static>(name: &str, address: SocketAddr, app: A) -> Service<A> {
+    let mut service = Service::new(name.to_owned(), app);
+    service.add_tcp(&address.to_string());
     service
 }
 

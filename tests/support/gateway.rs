@@ -1,5 +1,6 @@
 //! A `kt gateway run` process on free ports, with its own config and audit log in a temporary directory.
 
+use super::Origin;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -8,9 +9,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where [`Run::with_certificate`] puts the certificate, in the gateway's directory.
+const CERTIFICATE: &str = "gateway.pem";
 
 /// A gateway about to run.
 pub struct Run {
@@ -18,6 +24,10 @@ pub struct Run {
     args: Vec<String>,
     env: Vec<(String, String)>,
     scheme: &'static str,
+    /// Authorities its targets are trusted by, in PEM; empty: those of the system.
+    authorities: String,
+    /// A certificate and its key, in PEM, made for it.
+    identity: Option<(String, String)>,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -36,7 +46,14 @@ pub struct Gateway {
 impl Run {
     /// With this config, as written.
     pub fn config(yaml: impl Into<String>) -> Self {
-        Self { config: yaml.into(), args: Vec::new(), env: Vec::new(), scheme: "http" }
+        Self {
+            config: yaml.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            scheme: "http",
+            authorities: String::new(),
+            identity: None,
+        }
     }
 
     /// With this chain (as YAML, without brackets) in front of these base URLs; each target is `t0`, `t1`, ... with model `m0`,
@@ -81,6 +98,19 @@ impl Run {
         self
     }
 
+    /// Behind TLS with a certificate of its own: [`Gateway::certificate`].
+    pub fn with_certificate(mut self) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        self.identity = Some((made.cert.pem(), made.signing_key.serialize_pem()));
+        self.arg("--tls-cert").arg(CERTIFICATE).arg("--tls-key").arg("gateway-key.pem").https()
+    }
+
+    /// Trusts the authority of this origin; of several when called for each.
+    pub fn trusts(mut self, origin: &Origin) -> Self {
+        self.authorities += origin.authority();
+        self
+    }
+
     /// Starts it and waits until it answers.
     pub async fn start(mut self) -> Gateway {
         if !self.config.contains("\npolicy:") {
@@ -95,11 +125,22 @@ impl Run {
     /// Starts it in a directory that holds its config, and perhaps an audit log.
     pub async fn start_in(self, dir: TempDir) -> Gateway {
         let (port, admin) = (free_port(), free_port());
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a file of the test");
+            path
+        };
+        if let Some((certificate, key)) = &self.identity {
+            file(CERTIFICATE, certificate);
+            file("gateway-key.pem", key);
+        }
+        let trusted = (!self.authorities.is_empty()).then(|| ("SSL_CERT_FILE", file("authorities.pem", &self.authorities)));
         let mut child = Command::new(env!("CARGO_BIN_EXE_kt"))
             .args(["gateway", "run", "--policy-config", "policy-config.yaml", "--audit-dir", "audit"])
             .args(["--listen", &format!("127.0.0.1:{port}"), "--admin-listen", &format!("127.0.0.1:{admin}")])
             .args(&self.args)
             .envs(self.env.iter().cloned())
+            .envs(trusted)
             .env_remove("STATE_DIRECTORY")
             .current_dir(dir.path())
             .stdin(Stdio::null())
@@ -196,6 +237,20 @@ impl Gateway {
     /// The directory it runs in.
     pub fn dir(&self) -> &std::path::Path {
         self.dir.path()
+    }
+
+    /// The certificate of [`Run::with_certificate`].
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(self.dir().join(CERTIFICATE)).expect("a certificate in PEM")
+    }
+
+    /// The sum of a metric over the series whose labels contain all of these, such as `target="t0"`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let page =
+            self.client.get(format!("{}/metrics", self.admin)).send().await.expect("an answer").text().await.expect("text");
+        let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let chosen = series.filter(|line| labels.iter().all(|label| line.contains(label)));
+        chosen.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Its process id.

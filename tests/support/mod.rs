@@ -2,6 +2,7 @@
 
 pub mod gateway;
 pub mod origin;
+pub mod sockets;
 pub mod wire;
 
 pub use gateway::{Gateway, Run};

@@ -19,6 +19,7 @@ mod tests;
 mod tls;
 
 use script::Step;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::HandshakeKind;
 
 /// A running origin. Dropping it closes its port and its connections.
 pub struct Origin {
@@ -65,6 +67,11 @@ impl Request {
     /// The value of a header, whatever the case of its name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether its body asks for a stream.
+    fn asks_for_a_stream(&self) -> bool {
+        serde_json::from_slice::<serde_json::Value>(&self.body).is_ok_and(|body| body["stream"] == true)
     }
 
     /// A health probe: answered beside the script, and not remembered.
@@ -152,7 +159,14 @@ impl Origin {
     /// Connections over which requests came.
     pub fn connections(&self) -> usize {
         let requests = self.requests();
-        requests.iter().map(|request| request.connection).collect::<std::collections::BTreeSet<_>>().len()
+        requests.iter().map(|request| request.connection).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How the TLS handshake of each connection over which a request came went, in the order of the connections.
+    pub fn handshakes(&self) -> Vec<HandshakeKind> {
+        let used: BTreeSet<usize> = self.requests().iter().map(|request| request.connection).collect();
+        let log = self.shared.log();
+        used.iter().filter_map(|number| log.handshakes.get(number).copied()).collect()
     }
 
     /// Opens the gate of a gated stream for one event, and returns when that event was written.
@@ -208,6 +222,8 @@ struct Log {
     taken: usize,
     requests: Vec<Request>,
     connections: usize,
+    /// Of each TLS connection, by its number.
+    handshakes: BTreeMap<usize, HandshakeKind>,
 }
 
 impl Shared {
@@ -260,6 +276,8 @@ async fn converse(stream: TcpStream, acceptor: Option<tokio_rustls::TlsAcceptor>
     let Some(acceptor) = acceptor else { return http1::converse(stream, number, &shared).await };
     // A client that does not trust us is a thing to test: it is no failure of the origin.
     let Ok(stream) = acceptor.accept(stream).await else { return };
+    let handshake = stream.get_ref().1.handshake_kind().expect("a handshake that has ended");
+    shared.log().handshakes.insert(number, handshake);
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2::converse(stream, number, shared).await;
     } else {

@@ -88,6 +88,17 @@ impl Wire {
         Some(answer)
     }
 
+    /// Reads on until `end` has come, and returns all of it as text.
+    pub async fn until(&mut self, end: &str) -> String {
+        loop {
+            let text = String::from_utf8_lossy(&self.unread);
+            if let Some(at) = text.find(end) {
+                return text[..at + end.len()].to_owned();
+            }
+            assert!(self.fill().await.is_some(), "closed before {end:?}: {}", String::from_utf8_lossy(&self.unread));
+        }
+    }
+
     /// Whether nothing comes within `time`, with the connection open.
     pub async fn is_silent_for(&mut self, time: Duration) -> bool {
         self.unread.is_empty() && tokio::time::timeout(time, self.stream.read_buf(&mut self.unread)).await.is_err()

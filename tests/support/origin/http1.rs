@@ -77,8 +77,9 @@ impl<T: Transport> Wire<T> {
             }
             request.body = self.read_body(&request).await?;
         }
+        let act = step.act_for(&request);
         shared.record(request);
-        let next = self.answer(&step, shared).await?;
+        let next = self.answer(act, &step, shared).await?;
         if step.before_body && !step.closes && matches!(next, Next::Request) {
             // Neither reading nor closing is the point: the connection stays until the origin is dropped.
             std::future::pending::<()>().await;
@@ -86,8 +87,8 @@ impl<T: Transport> Wire<T> {
         Ok(if step.closes && matches!(next, Next::Request) { Next::Close } else { next })
     }
 
-    async fn answer(&mut self, step: &Step, shared: &Shared) -> io::Result<Next> {
-        match &step.act {
+    async fn answer(&mut self, act: &Act, step: &Step, shared: &Shared) -> io::Result<Next> {
+        match act {
             Act::Hang => self.until_gone().await,
             Act::Close => Ok(Next::Close),
             Act::Raw { bytes, per_write } => {

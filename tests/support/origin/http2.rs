@@ -37,16 +37,18 @@ async fn exchange(request: http::Request<RecvStream>, mut respond: SendResponse<
     let authority = head.uri.authority().map(|authority| (":authority".to_owned(), authority.to_string()));
     let headers =
         head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    shared.record(Request {
+    let request = Request {
         method: head.method.to_string(),
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: authority.into_iter().chain(headers).collect(),
         body,
         connection: number,
         http2: true,
-    });
+    };
+    let act = step.act_for(&request);
+    shared.record(request);
     let mut written = 0;
-    if answer(&mut respond, &step, &shared, &mut written).await.is_err() {
+    if answer(&mut respond, act, &step, &shared, &mut written).await.is_err() {
         shared.record_close(number, Some(written));
     }
     // An unread body keeps its window until here, as an origin that does not read would.
@@ -54,8 +56,14 @@ async fn exchange(request: http::Request<RecvStream>, mut respond: SendResponse<
 }
 
 /// An error is the other side's giving up the stream.
-async fn answer(respond: &mut SendResponse<Bytes>, step: &Step, shared: &Shared, written: &mut usize) -> Result<(), h2::Error> {
-    match &step.act {
+async fn answer(
+    respond: &mut SendResponse<Bytes>,
+    act: &Act,
+    step: &Step,
+    shared: &Shared,
+    written: &mut usize,
+) -> Result<(), h2::Error> {
+    match act {
         Act::Hang => {
             std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
             Err(Reason::CANCEL.into())

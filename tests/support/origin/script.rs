@@ -1,6 +1,6 @@
 //! The vocabulary of a script: what the origin does with each request.
 
-use super::Origin;
+use super::{Origin, Request};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -11,6 +11,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Step {
     pub act: Act,
+    /// Instead of `act`, for a request that asks for a stream.
+    pub streamed: Option<Act>,
     pub status: u16,
     pub headers: Vec<(String, String)>,
     /// Answer as soon as the head of the request is read, and leave its body unread.
@@ -58,7 +60,12 @@ pub enum End {
 
 impl Step {
     fn new(act: Act) -> Step {
-        Step { act, status: 200, headers: Vec::new(), before_body: false, closes: false }
+        Step { act, streamed: None, status: 200, headers: Vec::new(), before_body: false, closes: false }
+    }
+
+    /// What is done with this request.
+    pub fn act_for(&self, request: &Request) -> &Act {
+        self.streamed.as_ref().filter(|_| request.asks_for_a_stream()).unwrap_or(&self.act)
     }
 
     /// What an origin without a script does.
@@ -94,17 +101,17 @@ impl Origin {
 
     /// A stream of these data events, `[DONE]` included only if it is among them, `gap` apart.
     pub fn streams(self, events: &[&str], gap: Duration) -> Origin {
-        let events = events.iter().map(|data| format!("data: {data}\n\n").into_bytes()).collect();
-        self.step(Act::Stream { events, pace: Pace::Gap(gap), end: End::Clean })
+        self.step(stream(events, gap))
     }
 
     /// A whole chat stream, the given pieces of content an event each between the role and the finish, then `[DONE]`.
     pub fn streams_text(self, pieces: &[&str]) -> Origin {
-        let mut events = vec![chunk(&json!({"role": "assistant"}), None)];
-        events.extend(pieces.iter().map(|piece| chunk(&json!({"content": piece}), None)));
-        events.push(chunk(&json!({}), Some("stop")));
-        let events: Vec<_> = events.iter().map(String::as_str).chain(["[DONE]"]).collect();
-        self.streams(&events, Duration::ZERO)
+        self.step(chat_stream(pieces))
+    }
+
+    /// A whole chat completion of these pieces, or a whole chat stream of them for a request that asks for one.
+    pub fn chats_as_asked(self, pieces: &[&str]) -> Origin {
+        self.chat(&pieces.concat()).edit(|step| step.streamed = Some(chat_stream(pieces)))
     }
 
     /// A chunked answer of exactly these pieces, a chunk and a write each.
@@ -210,6 +217,20 @@ pub fn completion(text: &str) -> Value {
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
         "time_info": {"queue_time": 0.1, "total_time": 0.2},
     })
+}
+
+/// A whole chat stream of these pieces.
+fn chat_stream(pieces: &[&str]) -> Act {
+    let mut events = vec![chunk(&json!({"role": "assistant"}), None)];
+    events.extend(pieces.iter().map(|piece| chunk(&json!({"content": piece}), None)));
+    events.push(chunk(&json!({}), Some("stop")));
+    let events: Vec<_> = events.iter().map(String::as_str).chain(["[DONE]"]).collect();
+    stream(&events, Duration::ZERO)
+}
+
+fn stream(events: &[&str], gap: Duration) -> Act {
+    let events = events.iter().map(|data| format!("data: {data}\n\n").into_bytes()).collect();
+    Act::Stream { events, pace: Pace::Gap(gap), end: End::Clean }
 }
 
 /// The data of one chunk of a chat stream; the last one carries the usage.
