@@ -2,14 +2,16 @@
 
 use crate::audit::record::{ConfigStamp, Pack};
 use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, Queue, Routing, SecretRef, SizeLimits, TargetConfig};
+use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, Routing, SecretRef, SizeLimits, TargetConfig};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
 use crate::policy::prompt_injection::{InjectionSettings, PromptInjection};
+use crate::upstream::capacity::Queue;
 use crate::upstream::{Key, Router, Target};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the command line adds to a config.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,8 +32,10 @@ pub struct Gateway {
     pub chain: Chain,
     /// Every target, and how one is chosen.
     pub router: Router,
-    /// How requests wait for room.
+    /// Requests that wait for room.
     pub queue: Queue,
+    /// How long they may.
+    pub queue_timeout: Duration,
     /// Bounds on what is read.
     pub limits: SizeLimits,
     /// Settings of the audit log; `None` when the chain has no `audit-logger`.
@@ -68,7 +72,8 @@ impl Gateway {
             enabled: config.pack.enabled,
             chain: chain(config, options.mode)?,
             router: Router::new(targets.into_iter().map(Arc::new).collect(), &config.providers),
-            queue: config.providers.queue.clone(),
+            queue: Queue::new(config.providers.queue.max_waiting),
+            queue_timeout: config.providers.queue.timeout,
             limits: config.size_limits.clone(),
             audit: config.policies.chain.iter().any(|e| e.kind == Kind::AuditLogger).then(|| config.policy.audit_logger.clone()),
         })

@@ -32,8 +32,14 @@ pub struct Metrics {
     /// `keeptrusts_gateway_upstream_connections_total{target,reused}`: `reused` is `true` for a connection that was kept, or over
     /// HTTP/2 is shared, and `false` for one that was opened. Health probes are not counted.
     pub upstream_connections: IntCounterVec,
-    /// `keeptrusts_gateway_target_state{target}`: 1 can serve, 0 doubtful, -1 no key.
+    /// `keeptrusts_gateway_target_state{target}`: 1 can serve, 2 half-open, 3 parked, 0 open, -1 no key.
     pub target_state: IntGaugeVec,
+    /// `keeptrusts_gateway_breaker_transitions_total{target,to}`
+    pub breaker_transitions: IntCounterVec,
+    /// `keeptrusts_gateway_hedges_total{event}`
+    pub hedges: IntCounterVec,
+    /// `keeptrusts_gateway_shed_total{reason}`
+    pub shed: IntCounterVec,
     /// `keeptrusts_gateway_in_flight_requests`
     pub in_flight: IntGauge,
     /// `keeptrusts_gateway_unscanned_total{what}`: request parts no policy could read.
@@ -123,7 +129,26 @@ impl Metrics {
                 "Connections given to attempts: kept ones (reused) and opened ones.",
                 &["target", "reused"],
             ),
-            target_state: make.gauges("keeptrusts_gateway_target_state", "1 can serve, 0 doubtful, -1 no key.", &["target"]),
+            target_state: make.gauges(
+                "keeptrusts_gateway_target_state",
+                "1 can serve, 2 half-open, 3 parked, 0 open, -1 no key.",
+                &["target"],
+            ),
+            breaker_transitions: make.counters(
+                "keeptrusts_gateway_breaker_transitions_total",
+                "Turns of a target's circuit breaker, by the state it turned to.",
+                &["target", "to"],
+            ),
+            hedges: make.counters(
+                "keeptrusts_gateway_hedges_total",
+                "Races of a second target: started, won, superseded, failed, over_budget.",
+                &["event"],
+            ),
+            shed: make.counters(
+                "keeptrusts_gateway_shed_total",
+                "Requests refused with 503 overloaded: the queue was full, or it took too long.",
+                &["reason"],
+            ),
             in_flight: make.gauge("keeptrusts_gateway_in_flight_requests", "Exchanges that have begun and not ended."),
             unscanned: make.counters("keeptrusts_gateway_unscanned_total", "Request parts no policy could read.", &["what"]),
             audit_records: make.counter("keeptrusts_audit_records_total", "Records written to the audit log."),

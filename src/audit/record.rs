@@ -75,13 +75,19 @@ pub struct Completed {
     /// Another target than the first answered.
     #[serde(skip_serializing_if = "is_false")]
     pub fallback: bool,
+    /// A target went on with a stream that another one broke off.
+    #[serde(skip_serializing_if = "is_false")]
+    pub continued: bool,
+    /// Request fields that the target does not take and was not sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped_fields: Vec<String>,
     /// A policy could not judge and the fail mode let the exchange go on.
     #[serde(skip_serializing_if = "is_false")]
     pub degraded: bool,
     /// Tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageNumbers>,
-    /// Price of the tokens in US dollars.
+    /// Price of the tokens in US dollars. Of an attempt that was given up because another one was faster, the prompt is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
     /// Milliseconds from the request's arrival to the first byte of the answer.
@@ -257,6 +263,9 @@ pub struct PolicyDecision {
 pub struct Attempt {
     /// The target's id.
     pub target: String,
+    /// The model it was asked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub model: String,
     /// What came of it.
     #[serde(flatten)]
     pub result: AttemptResult,

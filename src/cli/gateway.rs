@@ -28,7 +28,7 @@ pub struct Args {
 
     /// LLM requests in flight beyond which new ones are answered 503 `overloaded`
     #[arg(long, value_name = "N", default_value_t = 10_000)]
-    max_concurrency: usize,
+    max_concurrency: u32,
 
     /// Where the audit log lives [default: $STATE_DIRECTORY/audit, else ./audit]
     #[arg(long, value_name = "DIR")]

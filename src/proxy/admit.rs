@@ -122,7 +122,7 @@ async fn refuse(halt: Halt, ticket: Ticket, exchange: &mut Exchange) -> Result<(
     }
     exchange.phase = Phase::Settled;
     let completed = record::refused(exchange, matches!(halt, Halt::Gone(_)));
-    settle::count(exchange, None);
+    settle::count(exchange, None, &[]);
     ticket.refuse(completed).await.map_err(|why| audit_unavailable(&why))?;
     Err(halt)
 }

@@ -54,7 +54,7 @@ pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box
     exchange.facts.dropped = dropped;
     exchange.facts.served = Some(Served { target: target.id.clone(), provider: target.provider.clone(), model });
     if let Some(connection) = handed_over {
-        return forward::handed_over(&target, connection);
+        return Ok(forward::handed_over(&target, connection));
     }
     let Some(address) = target.address() else {
         let error = Error::explain(ErrorType::ConnectError, "the target's name is not resolved");
@@ -96,7 +96,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     target.standing.quota.learn(&head.headers, Moment::at(now));
     let stream = is_stream(head, exchange.facts.stream, status);
     match failure_of(head) {
-        None if stream || admitted.resuming.is_none() => admitted.plan.answers(now),
+        None if stream || admitted.resuming.is_none() => admitted.plan.answers(status, now),
         None => {
             let error = Error::explain(FAILED, "what should go on with a stream is none");
             return Err(fail(session, exchange, Failure::Unreadable.into(), error));

@@ -12,7 +12,8 @@ use crate::policy::Policy;
 use crate::policy::chain::Decision;
 use crate::refusal::Refusal;
 use crate::server::status::InFlight;
-use crate::upstream::{Dice, Plan, Target};
+use crate::upstream::capacity::Place;
+use crate::upstream::{Attempt, Dice, Plan, Target};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use pingora_http::RequestHeader;
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub phase: Phase,
     /// Counts an LLM request as in flight until the exchange is dropped; pages of our own are not counted.
     pub in_flight: Option<InFlight>,
+    /// Its place among the requests under way.
+    pub place: Option<Place>,
 }
 
 /// Where an exchange stands. It only moves down this list, except that an answer that breaks before the caller saw any of it puts
@@ -173,20 +176,12 @@ pub struct Served {
 impl Exchange {
     /// An exchange that has not begun.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight: None }
+        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight: None, place: None }
     }
 
     /// What a target needs, while there is one to ask.
     pub fn admitted(&mut self) -> Option<&mut Admitted> {
         self.phase.admitted()
-    }
-
-    /// How many targets were asked, once one was.
-    pub fn attempts(&self) -> Option<usize> {
-        match &self.phase {
-            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => Some(admitted.plan.attempts().len()),
-            Phase::Arrived | Phase::Settled => None,
-        }
     }
 
     /// The answer that broke off and is to be gone on with.
@@ -204,6 +199,14 @@ impl Exchange {
 }
 
 impl Phase {
+    /// Every try of a target so far.
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Phase::Admitted(admitted) | Phase::Answering(admitted, _) => admitted.plan.attempts(),
+            Phase::Arrived | Phase::Settled => &[],
+        }
+    }
+
     /// What a target needs, while there is one to ask.
     pub fn admitted(&mut self) -> Option<&mut Admitted> {
         match self {

@@ -1,8 +1,9 @@
 //! The way to a target and back: connection settings, request head, the key, and the headers each side may see.
 
 use super::exchange::{Exchange, Facts};
+use super::race::{Connection, HandOver};
 use crate::openai::request::Endpoint;
-use crate::upstream::{Key, Target};
+use crate::upstream::{Attempt, Key, Target};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::header::{PROXY_AUTHENTICATE, TRAILER, TRANSFER_ENCODING, UPGRADE};
@@ -12,7 +13,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The caller's headers a provider sees. Everything else stays here: cookies, forwarding headers, SDK telemetry
@@ -52,6 +54,25 @@ pub fn peer(target: &Target, address: SocketAddr) -> Result<Box<HttpPeer>> {
     options.max_h2_streams = 100;
     options.h2_ping_interval = tls.then_some(Duration::from_secs(20));
     Ok(Box::new(peer))
+}
+
+/// As [`peer`], for an attempt that is asked over HTTP/1.1 and beside another one.
+///
+/// # Errors
+/// As for [`peer`].
+pub fn rival(target: &Target, address: SocketAddr) -> Result<Box<HttpPeer>> {
+    let mut peer = peer(target, address)?;
+    peer.options.alpn = ALPN::H1;
+    Ok(peer)
+}
+
+/// How to "reach" a target whose answer is under way on `connection`.
+pub fn handed_over(target: &Target, connection: Connection) -> Box<HttpPeer> {
+    // No address is connected to, and no TLS session begun: both stand.
+    let mut peer = HttpPeer::new((Ipv4Addr::LOCALHOST, 0), false, String::new());
+    peer.options.read_timeout = Some(target.stream_timeout + Duration::from_secs(5));
+    peer.options.custom_l4 = Some(Arc::new(HandOver::new(connection)));
+    Box::new(peer)
 }
 
 /// Turns the caller's head into the one the target gets.
@@ -123,14 +144,14 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
     for name in names {
         head.remove_header(&name);
     }
-    stamp(head, &exchange.facts, exchange.attempts())
+    stamp(head, &exchange.facts, exchange.phase.attempts())
 }
 
 /// Our headers on every answer.
 ///
 /// # Errors
 /// Never in practice: every value is our own.
-pub fn stamp(head: &mut ResponseHeader, facts: &Facts, attempts: Option<usize>) -> Result<()> {
+pub fn stamp(head: &mut ResponseHeader, facts: &Facts, attempts: &[Attempt]) -> Result<()> {
     head.insert_header("x-request-id", facts.request_id.as_str())?;
     if facts.endpoint.is_none() {
         return Ok(());
@@ -140,8 +161,16 @@ pub fn stamp(head: &mut ResponseHeader, facts: &Facts, attempts: Option<usize>) 
     if facts.redactions > 0 {
         head.insert_header("x-keeptrusts-redactions", facts.redactions)?;
     }
-    if let Some(attempts) = attempts {
-        head.insert_header("x-keeptrusts-attempts", attempts)?;
+    if !attempts.is_empty() {
+        head.insert_header("x-keeptrusts-attempts", attempts.len())?;
+    }
+    if let Some(failed) = failed_attempts(attempts) {
+        head.insert_header("x-keeptrusts-failed-attempts", failed)?;
+    }
+    if !facts.dropped.is_empty()
+        && let Ok(dropped) = HeaderValue::from_str(&facts.dropped.join(", "))
+    {
+        head.insert_header("x-keeptrusts-dropped", dropped)?;
     }
     if let Some(served) = &facts.served {
         head.insert_header("x-keeptrusts-target", &*served.target)?;
@@ -150,6 +179,13 @@ pub fn stamp(head: &mut ResponseHeader, facts: &Facts, attempts: Option<usize>) 
         }
     }
     Ok(())
+}
+
+/// `target=reason`, in order, for those that failed before the caller saw anything of them.
+fn failed_attempts(attempts: &[Attempt]) -> Option<HeaderValue> {
+    let failed = attempts.iter().filter_map(|a| Some(format!("{}={}", a.target, a.failure?.as_str())));
+    let failed: Vec<String> = failed.collect();
+    (!failed.is_empty()).then(|| HeaderValue::from_str(&failed.join(", ")).ok())?
 }
 
 fn endpoint_path(endpoint: Option<Endpoint>) -> &'static str {

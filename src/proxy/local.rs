@@ -6,12 +6,15 @@ use crate::gateway::Gateway;
 use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
 use crate::server::status::Status;
+use crate::upstream::quota::Left;
+use crate::upstream::{Moment, Target};
 use bytes::Bytes;
 use http::Method;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::json;
+use std::sync::Arc;
 
 /// What a request line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +135,7 @@ fn head(code: u16, exchange: &Exchange) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(code, Some(8))?;
     head.insert_header("content-type", "application/json")?;
     head.insert_header("cache-control", "no-store")?;
-    super::forward::stamp(&mut head, &exchange.facts, exchange.attempts())?;
+    super::forward::stamp(&mut head, &exchange.facts, exchange.phase.attempts())?;
     Ok(head)
 }
 
@@ -148,11 +151,7 @@ async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> R
 }
 
 fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
-    let targets: Vec<_> = gateway
-        .targets
-        .iter()
-        .map(|t| json!({"id": &*t.id, "provider": &*t.provider, "model": t.model, "state": t.state().as_str()}))
-        .collect();
+    let targets: Vec<_> = gateway.targets().iter().map(|t| standing(t, Moment::now())).collect();
     let healthy = targets.iter().filter(|t| t["state"] == "healthy").count();
     let word = match (status.not_ready(gateway), healthy) {
         (Some(_), _) | (_, 0) => "unhealthy",
@@ -170,14 +169,37 @@ fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
     (200, body)
 }
 
+/// How one target stands, for people.
+fn standing(target: &Target, now: Moment) -> serde_json::Value {
+    let standing = &target.standing;
+    let mut page = json!({
+        "id": &*target.id, "provider": &*target.provider, "model": target.model, "state": target.state(now).as_str(),
+        "circuit_breaker": standing.breaker.state(now).as_str(), "in_flight": standing.capacity.in_flight(),
+    });
+    if let Some(pinned) = &target.model
+        && let Some(served_as) = standing.catalog.repaired(pinned)
+    {
+        page["served_as"] = served_as.into();
+    }
+    if let Some((until, why)) = standing.parking.parked(now) {
+        page["parked"] = json!({"seconds": until.saturating_since(now).as_secs_f64(), "why": why.as_str()});
+    }
+    let left = |l: Left| json!({"window": l.window, "remaining": l.remaining, "resets_in_seconds": l.resets_in.as_secs_f64()});
+    let quota: Vec<_> = standing.quota.snapshot(now).into_iter().map(left).collect();
+    if !quota.is_empty() {
+        page["quota"] = quota.into();
+    }
+    page
+}
+
 fn models(gateway: &Gateway) -> Vec<serde_json::Value> {
-    let entry = |(id, owner): (&str, &str)| json!({"id": id, "object": "model", "created": 0, "owned_by": owner});
+    let entry = |(id, owner): (String, Arc<str>)| json!({"id": id, "object": "model", "created": 0, "owned_by": &*owner});
     gateway.models().into_iter().map(entry).collect()
 }
 
 fn unknown_model(gateway: &Gateway, id: &str) -> Refusal {
     let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
-    let known: Vec<&str> = gateway.models().into_iter().map(|(id, _)| id).take(20).collect();
+    let known: Vec<String> = gateway.models().into_iter().map(|(id, _)| id).take(20).collect();
     let message = format!("the model `{id}` is not configured; configured models: {}", known.join(", "));
     Refusal::new(404, "invalid_request_error", "model_not_found", message).at("model")
 }

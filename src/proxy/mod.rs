@@ -178,7 +178,7 @@ impl Edge {
             Route::Llm(endpoint) => {
                 exchange.in_flight = Some(self.status.enter());
                 let room = match gate {
-                    Ok(()) => turn::enter(&self.room, session, exchange).await.map_err(Halt::Gone)?,
+                    Ok(()) => turn::enter(&self.room, exchange).await,
                     Err(refusal) => Err(refusal),
                 };
                 admit::admit(endpoint, room, session, exchange, &self.journal).await?;

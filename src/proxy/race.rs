@@ -108,7 +108,7 @@ pub fn prepare(caller: &RequestHeader, exchange: &mut Exchange) {
     head.set_version(Version::HTTP_11);
     let head = forward::request_head(&mut head, &target, facts, 0).and_then(|()| head.insert_header(CONNECTION, "close")).map(|()| head);
     let (Ok(head), Some(address)) = (head, target.address()) else { return };
-    let Ok(peer) = forward::peer(&target, address) else { return };
+    let Ok(peer) = forward::rival(&target, address) else { return };
     let draft = admitted.draft.clone();
     let (tell, stage) = watch::channel(Stage::Waiting);
     let outcome = Arc::new(Mutex::new(None));

@@ -10,7 +10,7 @@ use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
 use crate::openai::request::Endpoint;
 use crate::policy::chain::{Decision, strongest};
-use crate::upstream;
+use crate::upstream::{self, Failure};
 use std::time::Instant;
 
 /// How an answer ended for its caller.
@@ -68,9 +68,11 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         http_status: ending.status,
         attempts: attempts.iter().map(attempt).collect(),
         fallback: attempts.first().is_some_and(|first| facts.served.as_ref().is_some_and(|s| s.target != first.target)),
+        continued: facts.continued,
+        dropped_fields: facts.dropped.clone(),
         degraded: facts.degraded,
         usage: usage.map(numbers),
-        cost_usd: usage.and_then(|usage| cost(&exchange.gateway, facts, usage)),
+        cost_usd: usage.and_then(|usage| cost(&exchange.gateway, facts, usage, attempts)),
         ttft_ms: tally.and_then(|t| since(t.first_byte)),
         duration_ms: since(Some(Instant::now())),
         overhead_us: facts.overhead.map(|d| d.as_micros() as u64),
@@ -83,15 +85,18 @@ pub fn verdict(facts: &Facts) -> &'static str {
     strongest(std::iter::once(facts.verdict).chain(facts.decisions.iter().map(|d| d.verdict)))
 }
 
-/// What the configured prices make of the tokens.
-pub fn cost(gateway: &Gateway, facts: &Facts, usage: Usage) -> Option<f64> {
-    let served = facts.served.as_ref()?;
-    let pricing = gateway.targets.iter().find(|t| t.id == served.target)?.pricing?;
+/// What the configured prices make of the tokens. A provider that was asked and then given up for a faster one bills the prompt it
+/// read; what it had written by then, nobody here knows.
+pub fn cost(gateway: &Gateway, facts: &Facts, usage: Usage, attempts: &[upstream::Attempt]) -> Option<f64> {
+    let pricing = |id: &str| gateway.targets().iter().find(|t| *t.id == *id)?.pricing;
+    let served = pricing(&facts.served.as_ref()?.target)?;
     let fresh = usage.input_tokens.saturating_sub(usage.cached_tokens);
-    let cost = fresh as f64 * pricing.input_price_per_million
-        + usage.cached_tokens as f64 * pricing.cached_input_price_per_million
-        + usage.output_tokens as f64 * pricing.output_price_per_million;
-    Some(cost / 1e6)
+    let cost = fresh as f64 * served.input_price_per_million
+        + usage.cached_tokens as f64 * served.cached_input_price_per_million
+        + usage.output_tokens as f64 * served.output_price_per_million;
+    let given_up = attempts.iter().filter(|a| a.failure == Some(Failure::Superseded)).filter_map(|a| pricing(&a.target));
+    let given_up: f64 = given_up.map(|p| usage.input_tokens as f64 * p.input_price_per_million).sum();
+    Some((cost + given_up) / 1e6)
 }
 
 /// Output tokens over the time from the first byte to the last; streams only.
@@ -100,6 +105,16 @@ pub fn tokens_per_second(relay: &Relay) -> Option<f64> {
     let took = tally.last_byte?.duration_since(tally.first_byte?).as_secs_f64();
     let tokens = tally.usage?.output_tokens;
     (relay.is_stream() && took > 0.0 && tokens > 0).then(|| tokens as f64 / took)
+}
+
+/// How fast a target writes: as [`tokens_per_second`] and, for an answer that came as a whole, over the time since it was asked.
+pub fn pace(relay: &Relay, asked: Instant) -> Option<f64> {
+    let whole = || {
+        let took = relay.tally.last_byte?.checked_duration_since(asked)?.as_secs_f64();
+        let tokens = relay.tally.usage?.output_tokens;
+        (took > 0.0 && tokens > 0).then(|| tokens as f64 / took)
+    };
+    tokens_per_second(relay).or_else(whole)
 }
 
 fn about(exchange: &Exchange) -> About {
@@ -169,18 +184,16 @@ fn reason(facts: &Facts) -> Option<Word> {
 }
 
 fn attempt(attempt: &upstream::Attempt) -> Attempt {
-    let result = match attempt.failure {
-        None => AttemptResult::Status(200),
-        Some(failure) => match failure.status() {
-            Some(status) => AttemptResult::Status(status),
-            None => AttemptResult::Error(failure.as_str().into()),
-        },
-    };
+    let reason = attempt.failure.map(|f| f.as_str());
     Attempt {
         target: attempt.target.to_string(),
-        result,
+        model: attempt.model.to_string(),
+        result: match attempt.status {
+            Some(status) => AttemptResult::Status(status),
+            None => AttemptResult::Error(reason.unwrap_or("unknown").into()),
+        },
         ms: attempt.took.as_secs_f64() * 1e3,
-        reason: attempt.failure.map(|f| f.as_str().into()),
+        reason: reason.map(Into::into),
     }
 }
 

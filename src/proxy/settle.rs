@@ -5,24 +5,37 @@ use super::record::{self, Ending};
 use super::relay::Relay;
 use crate::audit::record::Outcome;
 use crate::metrics::METRICS;
+use crate::upstream::Attempt;
 use log::log_enabled;
 use pingora_core::{Error, ErrorSource};
 use pingora_proxy::Session;
+use std::time::Instant;
 
 /// Seals the record and counts. Runs once: the exchange is [`Phase::Settled`] afterwards.
 pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
     let phase = std::mem::replace(&mut exchange.phase, Phase::Settled);
-    let (admitted, mut relay) = match phase {
-        Phase::Admitted(admitted) => (admitted, None),
+    let (mut admitted, mut relay) = match phase {
+        // A stream that nobody came to go on with is an answer all the same.
+        Phase::Admitted(mut admitted) => {
+            let broken = admitted.resuming.take();
+            (admitted, broken)
+        }
         Phase::Answering(admitted, relay) => (admitted, Some(relay)),
         Phase::Arrived | Phase::Settled => return,
     };
+    if let Some(race) = admitted.race.take() {
+        race.give_up(&mut admitted.plan);
+    }
     let ending = ending(session, error, exchange, &admitted, relay.as_deref());
     if let Some(relay) = relay.as_mut() {
         exchange.facts.degraded |= relay.answer.is_degraded();
         exchange.facts.decisions.extend(relay.answer.take_decisions());
     }
-    count(exchange, relay.as_deref());
+    if matches!(ending.outcome, Outcome::Success | Outcome::Denied) || relay.as_ref().is_some_and(|r| r.tally.whole) {
+        // A policy that ends an answer says nothing against its target.
+        admitted.plan.ended(relay.as_deref().and_then(|r| record::pace(r, admitted.plan.since())), Instant::now());
+    }
+    count(exchange, relay.as_deref(), admitted.plan.attempts());
     for attempt in admitted.plan.attempts() {
         let outcome = attempt.failure.map_or("answered", |f| f.as_str());
         METRICS.attempts.with_label_values(&[&*attempt.target, outcome]).inc();
@@ -48,10 +61,10 @@ fn ending(session: &Session, error: Option<&Error>, exchange: &Exchange, admitte
 }
 
 /// Counts one exchange. Labels come from the config: the model is the one sent to the target, never the caller's word.
-pub fn count(exchange: &Exchange, relay: Option<&Relay>) {
+pub fn count(exchange: &Exchange, relay: Option<&Relay>, attempts: &[Attempt]) {
     let facts = &exchange.facts;
     let (model, provider) = match &facts.served {
-        Some(served) if exchange.gateway.has_model(&served.model) => (served.model.as_str(), &*served.provider),
+        Some(served) if exchange.gateway.has_model(&served.model) => (&*served.model, &*served.provider),
         Some(served) => ("other", &*served.provider),
         None => ("none", "none"),
     };
@@ -78,7 +91,7 @@ pub fn count(exchange: &Exchange, relay: Option<&Relay>) {
     if let Some(usage) = relay.and_then(|r| r.tally.usage) {
         METRICS.tokens.with_label_values(&[model, provider, "input"]).inc_by(usage.input_tokens);
         METRICS.tokens.with_label_values(&[model, provider, "output"]).inc_by(usage.output_tokens);
-        if let Some(cost) = record::cost(&exchange.gateway, facts, usage) {
+        if let Some(cost) = record::cost(&exchange.gateway, facts, usage, attempts) {
             METRICS.cost.with_label_values(llm).inc_by(cost);
         }
     }
@@ -126,7 +139,7 @@ fn access_log(exchange: &Exchange, ending: Ending) {
         ending.outcome.as_str(),
         record::verdict(facts),
         facts.served.as_ref().map_or("-", |s| &*s.target),
-        facts.served.as_ref().map_or("-", |s| s.model.as_str()),
+        facts.served.as_ref().map_or("-", |s| &*s.model),
         facts.began.map_or(0.0, |b| b.elapsed().as_secs_f64() * 1e3),
     );
 }

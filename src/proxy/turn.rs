@@ -7,7 +7,6 @@ use super::race::{Connection, Outcome};
 use super::replay::STOPPED;
 use crate::metrics::METRICS;
 use crate::refusal::Refusal;
-use crate::upstream::capacity::Place;
 use crate::upstream::pass::Pass;
 use crate::upstream::plan::Entry;
 use crate::upstream::{Moment, Target};
@@ -50,17 +49,19 @@ pub async fn take(session: &mut Session, exchange: &mut Exchange) -> Result<Opti
 /// Takes a place in the gateway, or waits for one in the queue.
 ///
 /// # Errors
-/// The caller left. Within: the refusal of a request for which there was no room in time.
-pub async fn enter(room: &Room, session: &mut Session, exchange: &mut Exchange) -> Result<Result<Place, Refusal>> {
-    if let Some(place) = room.taken.enter(Some(room.limit)) {
-        return Ok(Ok(place));
+/// The refusal of a request for which there was no room in time.
+pub async fn enter(room: &Room, exchange: &mut Exchange) -> Result<(), Refusal> {
+    exchange.place = room.taken.enter(Some(room.limit));
+    if exchange.place.is_some() {
+        return Ok(());
     }
     let gateway = exchange.gateway.clone();
     let why = "too many requests are under way (--max-concurrency)";
-    let Some(_waiting) = gateway.queue.join() else { return Ok(Err(overloaded("queue_full", why))) };
-    let place = timeout(gateway.queue_timeout, room.taken.wait(Some(room.limit)));
-    // The body is unread: only its connection tells of a caller that left.
-    Ok(place.await.map_err(|_| overloaded("queue_timeout", why)))
+    let Some(_waiting) = gateway.queue.join() else { return Err(overloaded("queue_full", why)) };
+    // Its body is unread, so whether the caller leaves meanwhile cannot be told apart from its sending on.
+    let place = timeout(gateway.queue_timeout, room.taken.wait(Some(room.limit))).await;
+    exchange.place = Some(place.map_err(|_| overloaded("queue_timeout", why))?);
+    Ok(())
 }
 
 /// Waits in the queue for room on `target`.
@@ -91,8 +92,7 @@ fn overloaded(queue: &'static str, why: &'static str) -> Refusal {
 
 /// What may still be asked closed meanwhile. Attempts that failed have their own last word.
 fn closed<T>(exchange: &mut Exchange) -> Result<T> {
-    let Some(tried) = exchange.attempts() else { return internal("no exchange to forward") };
-    if tried == 0 {
+    if exchange.phase.attempts().is_empty() {
         exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(Moment::now())));
     }
     Error::e_explain(STOPPED, "no target may be asked now")

@@ -5,6 +5,7 @@ use super::reloader::Reloader;
 use crate::audit::journal::Journal;
 use crate::gateway::Gateway;
 use crate::metrics::METRICS;
+use crate::upstream::{Failure, Moment};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, Response};
@@ -61,21 +62,25 @@ impl Admin {
     /// Per target: whether it can serve, and how its attempts ended.
     fn providers(&self) -> serde_json::Value {
         let gateway = self.gateway.load();
-        let targets = gateway.targets.iter().map(|t| {
-            let outcomes: serde_json::Map<_, _> = crate::upstream::Failure::OUTCOMES
-                .iter()
-                .map(|outcome| (*outcome, METRICS.attempts.with_label_values(&[&*t.id, *outcome]).get()))
+        let now = Moment::now();
+        let targets = gateway.targets().iter().map(|t| {
+            let outcomes = std::iter::once("answered").chain(Failure::ALL.iter().map(|failure| failure.as_str()));
+            let outcomes: serde_json::Map<_, _> = outcomes
+                .map(|outcome| (outcome, METRICS.attempts.with_label_values(&[&*t.id, outcome]).get()))
                 .filter(|(_, count)| *count > 0)
                 .map(|(outcome, count)| (outcome.to_owned(), count.into()))
                 .collect();
-            json!({"id": &*t.id, "provider": &*t.provider, "healthy": t.health.is_healthy(), "has_key": t.has_key(), "attempts": outcomes})
+            json!({
+                "id": &*t.id, "provider": &*t.provider, "state": t.state(now).as_str(), "has_key": t.has_key(),
+                "in_flight": t.standing.capacity.in_flight(), "models_listed": t.standing.catalog.ids().len(), "attempts": outcomes,
+            })
         });
         json!({"targets": targets.collect::<Vec<_>>()})
     }
 
     fn config(&self) -> serde_json::Value {
         let gateway = self.gateway.load();
-        let targets = gateway.targets.iter().map(|t| {
+        let targets = gateway.targets().iter().map(|t| {
             json!({
                 "id": &*t.id, "provider": &*t.provider, "model": t.model, "base_url": t.url.to_string(),
                 "key": if t.has_key() { "***" } else { "missing" },

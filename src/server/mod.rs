@@ -14,7 +14,7 @@ use crate::audit::{Origin, beside};
 use crate::config::{self, AuditLoggerConfig, Diagnostic};
 use crate::gateway::{Gateway, Options};
 use crate::policy::chain::Mode;
-use crate::proxy::Edge;
+use crate::proxy::{Edge, Room};
 use crate::simulator::{Settings, Simulator};
 use admin::Admin;
 use arc_swap::ArcSwap;
@@ -50,7 +50,7 @@ pub struct Run {
     /// Fail mode and observation.
     pub mode: Mode,
     /// LLM requests in flight beyond which new ones are refused.
-    pub max_concurrency: usize,
+    pub max_concurrency: u32,
     /// Certificate chain and key, PEM files, for a TLS listener.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Targets without a key answer from the built-in simulator.
@@ -92,7 +92,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     let simulator = run.simulate.then(|| Simulator::bind(("127.0.0.1", 0), Settings::default())).transpose();
     let simulator = simulator.map_err(|e| RunError::other("the simulator cannot listen")(&e))?;
     let options = Options { mode: run.mode, simulator: simulator.as_ref().map(Simulator::address) };
-    let gateway = Gateway::compile(&loaded, options, &|name| std::env::var(name).ok());
+    let gateway = Gateway::compile(&loaded, options, &|name| std::env::var(name).ok(), None);
     let gateway = gateway.map_err(|e| RunError::Other(e.to_string()))?;
     raise_open_file_limit();
     resolver::resolve_before_start(&gateway);
@@ -136,7 +136,7 @@ fn serve(
     server.bootstrap();
     let reloader = Arc::new(Reloader::new(run.policy_config.clone(), options, gateway.clone(), journal.clone()));
     let edge =
-        Edge { gateway: gateway.clone(), journal: journal.clone(), status: status.clone(), max_concurrency: run.max_concurrency };
+        Edge { gateway: gateway.clone(), journal: journal.clone(), status: status.clone(), room: Room { taken: Arc::default(), limit: run.max_concurrency } };
     add_public_service(run, &mut server, edge, tls);
     server.add_service(admin_service(
         run,
@@ -231,7 +231,7 @@ fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
         false => run.listen.to_string(),
     };
     eprintln!("kt {} listens on {scheme}://{at}/v1, admin on http://{}", env!("CARGO_PKG_VERSION"), run.admin_listen);
-    for target in &gateway.targets {
+    for target in gateway.targets() {
         let state = if target.has_key() { target.url.to_string() } else { "unavailable: its key is missing".into() };
         eprintln!("  target {}: {state}", target.id);
     }

@@ -1,9 +1,10 @@
-//! Asks each target for its models now and then, so that a dead one is known before a caller finds out. A probe costs no tokens.
+//! Asks each target for its models now and then, so that a dead one is known before a caller finds out, and a renamed model before
+//! it is asked for. A probe costs no tokens.
 
 use crate::gateway::Gateway;
 use crate::metrics::METRICS;
 use crate::proxy::probe;
-use crate::upstream::Target;
+use crate::upstream::{Moment, Target};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::connectors::http::Connector;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How often due probes are looked for.
 const TICK: Duration = Duration::from_millis(500);
+/// A list of models is read up to here, in bytes.
+const MAX_BODY: usize = 4 << 20;
 
 /// The background service.
 pub struct Prober {
@@ -31,14 +34,14 @@ impl BackgroundService for Prober {
         loop {
             let gateway = self.gateway.load_full();
             let now = Instant::now();
-            due.retain(|id, _| gateway.targets.iter().any(|t| t.id == *id));
-            let ready = gateway.targets.iter().filter(|t| t.has_key() && due.get(&t.id).is_none_or(|at| *at <= now));
+            due.retain(|id, _| gateway.targets().iter().any(|t| t.id == *id));
+            let ready = gateway.targets().iter().filter(|t| t.has_key() && due.get(&t.id).is_none_or(|at| *at <= now));
             let ready: Vec<&Arc<Target>> = ready.collect();
             futures::future::join_all(ready.iter().map(|target| check(&connector, target))).await;
             for target in ready {
                 due.insert(target.id.clone(), now + target.probe.interval);
             }
-            gateway.targets.iter().for_each(|t| report(t));
+            gateway.targets().iter().for_each(|t| report(t));
             tokio::select! {
                 () = tokio::time::sleep(TICK) => {}
                 _ = shutdown.changed() => return,
@@ -48,23 +51,50 @@ impl BackgroundService for Prober {
 }
 
 async fn check(connector: &Connector, target: &Target) {
-    let outcome = tokio::time::timeout(target.probe.timeout, status(connector, target)).await;
+    let outcome = tokio::time::timeout(target.probe.timeout, ask(connector, target)).await;
     let failed = match outcome {
         // Any answer below 500 shows that the target is there; a wrong key or path shows up in traffic.
-        Ok(Ok(status)) if status < 500 => None,
-        Ok(Ok(status)) => Some(format!("it answered {status}")),
+        Ok(Ok((status, body))) if status < 500 => {
+            if status == 200 && target.probe_path().ends_with("/models") {
+                learn(target, &body);
+            }
+            None
+        }
+        Ok(Ok((status, _))) => Some(format!("it answered {status}")),
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some(format!("no answer in {:?}", target.probe.timeout)),
     };
-    match failed {
-        None if target.health.succeeded() => log::info!("target {} is healthy again", target.id),
-        None => {}
-        Some(why) if target.health.failed() => log::warn!("target {} is unhealthy: probe: {why}", target.id),
-        Some(why) => log::debug!("target {}: probe: {why}", target.id),
+    let breaker = &target.standing.breaker;
+    let turned = breaker.probed(&target.circuit_breaker, failed.is_none(), Moment::now());
+    let why = failed.map_or("the probe was answered".into(), |why| format!("probe: {why}"));
+    log::debug!("target {}: {why}", target.id);
+    target.turned(turned, &why);
+}
+
+/// Takes the target's models, and says once what they change.
+fn learn(target: &Target, body: &[u8]) {
+    let catalog = &target.standing.catalog;
+    let before: Vec<_> = target.model_ids().map(|id| catalog.repaired(id)).collect();
+    let was_known = catalog.is_known();
+    if let Err(why) = catalog.learn(body) {
+        log::debug!("target {}: its models are not known: {why}", target.id);
+        return;
+    }
+    for (id, before) in target.model_ids().zip(before) {
+        match catalog.repaired(id) {
+            Some(now) if before.as_ref() != Some(&now) => {
+                log::warn!("target {}: its provider lists no model {id}, but {now}: that one is asked for", target.id);
+            }
+            None if !was_known && target.configured_model(id) == id && !catalog.has(id) => {
+                log::warn!("target {}: its provider lists no model {id}", target.id);
+            }
+            _ => {}
+        }
     }
 }
 
-async fn status(connector: &Connector, target: &Target) -> Result<u16> {
+/// The status and the body of the probe's answer; a body beyond the bound is left unread.
+async fn ask(connector: &Connector, target: &Target) -> Result<(u16, Vec<u8>)> {
     let Some(address) = target.address() else { return Error::e_explain(ErrorType::ConnectError, "its name is not resolved") };
     let (peer, head) = probe(target, address)?;
     let (mut session, _) = connector.get_http_session(&*peer).await?;
@@ -72,10 +102,17 @@ async fn status(connector: &Connector, target: &Target) -> Result<u16> {
     session.finish_request_body().await?;
     session.read_response_header().await?;
     let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    let mut body = Vec::new();
+    while status == 200 && body.len() < MAX_BODY {
+        match session.read_response_body().await? {
+            Some(piece) => body.extend_from_slice(&piece),
+            None => break,
+        }
+    }
     session.shutdown().await;
-    Ok(status)
+    Ok((status, body))
 }
 
 fn report(target: &Target) {
-    METRICS.target_state.with_label_values(&[&*target.id]).set(target.state().gauge());
+    METRICS.target_state.with_label_values(&[&*target.id]).set(target.state(Moment::now()).gauge());
 }

@@ -55,9 +55,10 @@ impl Reloader {
 
     fn compile(&self) -> Result<Gateway, Vec<String>> {
         let loaded = config::load(&self.path).map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let gateway =
-            Gateway::compile(&loaded, self.options, &|name| std::env::var(name).ok()).map_err(|e| vec![e.to_string()])?;
-        if gateway.audit != self.gateway.load().audit {
+        let before = self.gateway.load();
+        let gateway = Gateway::compile(&loaded, self.options, &|name| std::env::var(name).ok(), Some(&before));
+        let gateway = gateway.map_err(|e| vec![e.to_string()])?;
+        if gateway.audit != before.audit {
             return Err(vec![
                 "the audit-logger's settings change only with a restart: the log is open under the old ones".into(),
             ]);

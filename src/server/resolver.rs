@@ -53,7 +53,7 @@ pub fn resolve_before_start(gateway: &Gateway) {
 
 /// Resolves every target; true when each one that can serve has an address.
 pub async fn resolve_all(gateway: &Gateway) -> bool {
-    let usable = gateway.targets.iter().filter(|t| t.has_key());
+    let usable = gateway.targets().iter().filter(|t| t.has_key());
     let resolved = futures::future::join_all(usable.map(|target| resolve(target))).await;
     resolved.into_iter().all(|ok| ok)
 }

@@ -18,6 +18,8 @@ pub struct Attempt {
     pub model: Arc<str>,
     /// Why it failed; `None` when it gave the answer.
     pub failure: Option<Failure>,
+    /// The HTTP status it answered with, if it did.
+    pub status: Option<u16>,
     /// From the choice of the target to its answer's head or its failure.
     pub took: Duration,
 }
@@ -197,12 +199,12 @@ impl Plan {
         if let Some(mut pass) = self.pass.take() {
             pass.failed(failure, retry_after, Moment::at(now));
         }
-        self.note(Some(failure), now);
+        self.note(Some(failure), failure.status(), now);
     }
 
-    /// The head of an answer is here, the caller's to see, whatever it says.
-    pub fn answers(&mut self, now: Instant) {
-        self.note(None, now);
+    /// The head of an answer is here, the caller's to see.
+    pub fn answers(&mut self, status: u16, now: Instant) {
+        self.note(None, Some(status), now);
         self.answering = self.attempts.len().checked_sub(1);
     }
 
@@ -249,7 +251,7 @@ impl Plan {
     /// The rival was first: its attempt, begun at `since`, becomes the current one.
     pub fn overtaken(&mut self, at: usize, pass: Pass, since: Instant, now: Instant) {
         if self.pass.take().is_some() {
-            self.note(Some(Failure::Superseded), now);
+            self.note(Some(Failure::Superseded), None, now);
         }
         self.go(at, pass, since);
     }
@@ -258,7 +260,8 @@ impl Plan {
     pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, took: Duration) {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
-        self.attempts.push(Attempt { target: step.target.id.clone(), model: model.clone(), failure: Some(failure), took });
+        let (target, model) = (step.target.id.clone(), model.clone());
+        self.attempts.push(Attempt { target, model, failure: Some(failure), status: failure.status(), took });
     }
 
     fn go(&mut self, at: usize, pass: Pass, since: Instant) {
@@ -298,10 +301,10 @@ impl Plan {
         Some(behind + self.steps.get(behind..)?.iter().position(open)?)
     }
 
-    fn note(&mut self, failure: Option<Failure>, now: Instant) {
+    fn note(&mut self, failure: Option<Failure>, status: Option<u16>, now: Instant) {
         let Some(step) = self.steps.get(self.at) else { return };
         let took = now.saturating_duration_since(self.since);
-        let attempt = Attempt { target: step.target.id.clone(), model: self.model.clone(), failure, took };
+        let attempt = Attempt { target: step.target.id.clone(), model: self.model.clone(), failure, status, took };
         match self.answering.take().and_then(|at| self.attempts.get_mut(at)) {
             Some(begun) => *begun = attempt,
             None => self.attempts.push(attempt),

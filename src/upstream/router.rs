@@ -106,7 +106,7 @@ impl Router {
             let candidates: Vec<Candidate<'_>> = open[..best].iter().map(|(_, target)| self.candidate(target, moment)).collect();
             let mut ranking = Vec::with_capacity(best);
             self.balancer.rank(&candidates, dice, &mut ranking);
-            targets.extend(ranking.iter().map(|at| open[*at].1.clone()));
+            targets.extend(ranking.iter().map(|ranked| open[ranked.index].1.clone()));
             targets.extend(open[best..].iter().map(|(_, target)| (*target).clone()));
         }
         targets.truncate(1 + self.fallbacks);
