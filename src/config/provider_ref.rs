@@ -95,8 +95,8 @@ pub struct KnownProvider {
     pub base_url: &'static str,
     /// The variable that holds its key unless `secret_key_ref` says otherwise; `None` when it needs no key.
     pub key_variable: Option<&'static str>,
-    /// Top-level request fields of other providers that it refuses, unless `drop_fields` says otherwise. None of them changes what
-    /// is asked.
+    /// Top-level request fields that are dropped for it unless `drop_fields` says otherwise: hints and labels of other providers
+    /// that its schema refuses.
     pub drop_fields: &'static [&'static str],
     /// How it is asked to go on with the beginning of an answer.
     pub assistant_prefix: AssistantPrefix,

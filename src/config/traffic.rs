@@ -26,7 +26,8 @@ pub(super) fn resolve(written: ProvidersDocument, spot: Spot<'_>, whole: bool, f
     if whole {
         names(&routing, &ids, spot.key("routing"), found);
     }
-    if whole && targets.len() == ids.len() {
+    // What is said of all targets in use is untrue when one is missing, and idle talk when there are none.
+    if whole && targets.len() == ids.len() && !used.is_empty() {
         idle(&routing, ids.len(), spot, found);
         if let Some(hedge) = &routing.hedge {
             check_hedge(hedge, &routing, &used, spot.key("routing"), found);

@@ -4,6 +4,7 @@ use crate::config::tests::{codes, config, minimal};
 use crate::config::{
     AssistantPrefix, Backoff, BackoffStrategy, CircuitBreaker, Hedge, MidStream, Queue, RetryPolicy, Routing, Strategy,
 };
+use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use std::time::Duration;
 
 #[test]
@@ -94,5 +95,31 @@ fn every_word_of_a_strategy_is_the_one_it_is_shown_as() {
     for strategy in all {
         let text = minimal("", &format!("  routing: {{strategy: {}}}\n", strategy.as_str()));
         assert_eq!(config(&text).providers.routing.strategy, strategy);
+    }
+}
+
+#[test]
+fn with_no_target_left_nothing_else_is_said() {
+    let text = minimal("", "  routing: {ignore: [a], hedge: {after_ms: 1}}\n  fallback: {mid_stream: continue}\n");
+    assert_eq!(codes(&text), ["E006"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_weight_is_taken_exactly_when_it_is_above_0_and_up_to_a_million(weight in any::<f64>(), scaled in -0.1f64..1.1) {
+        for weight in [weight, scaled * 1e6] {
+            let text = minimal(&format!(", weight: {weight:e}"), "  routing: {strategy: weighted_round_robin}\n");
+            prop_assert_eq!(codes(&text).is_empty(), weight > 0.0 && weight <= 1e6, "{}", weight);
+        }
+    }
+
+    #[test]
+    fn durations_arrive_in_the_unit_of_their_key(seconds in 1u32..=86400, milliseconds in 1u32..=60_000) {
+        let blocks = format!("  circuit_breaker: {{cooldown_seconds: {seconds}}}\n  queue: {{timeout_ms: {milliseconds}}}\n");
+        let providers = config(&minimal("", &blocks)).providers;
+        prop_assert_eq!(providers.circuit_breaker.cooldown, Duration::from_secs(seconds.into()));
+        prop_assert_eq!(providers.queue.timeout, Duration::from_millis(milliseconds.into()));
     }
 }
