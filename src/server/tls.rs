@@ -59,7 +59,7 @@ impl<A: ServerApp + Send + Sync> ServerApp for Secured<A> {
 
 /// TLS 1.2 and 1.3, HTTP/2 or HTTP/1.1, with the certificate chain and the key in these PEM files.
 ///
-/// Sessions are resumed by tickets that hold all there is to know of them, encrypted under a key of this process that changes every
+/// Sessions are resumed by tickets that hold all there is to know of them, under a key of this process that changes every
 /// six hours: any number of callers is remembered, and a caller that comes back spares both sides the signatures.
 ///
 /// # Errors
