@@ -1,5 +1,5 @@
-//! The TLS side of the public listener. Pingora's own takes its certificate only when it is already too late to refuse the start, and
-//! remembers the sessions of 128 callers; this one finds out first, and hands each caller its session to keep.
+//! The TLS side of the public listener. Pingora's own reads its certificate only when it is already too late to refuse the start,
+//! and remembers the sessions of 128 callers; here it is read first, and each caller is handed its session to keep.
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
@@ -59,8 +59,8 @@ impl<A: ServerApp + Send + Sync> ServerApp for Secured<A> {
 
 /// TLS 1.2 and 1.3, HTTP/2 or HTTP/1.1, with the certificate chain and the key in these PEM files.
 ///
-/// Sessions are resumed by tickets that hold all there is to know of them, encrypted under a key of this process that changes every six
-/// hours: any number of callers is remembered, and a caller that comes back spares both sides the signatures.
+/// Sessions are resumed by tickets that hold all there is to know of them, under a key of this process that changes every
+/// six hours: any number of callers is remembered, and a caller that comes back spares both sides the signatures.
 ///
 /// # Errors
 /// A text for the operator: a file that cannot be read or holds nothing of use, or a key that is not the certificate's.
