@@ -18,8 +18,8 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Node clients keep idle sockets for a minute and more; closing first is a race they lose.
-const KEEPALIVE_SECONDS: u64 = 75;
+/// Clients keep idle sockets for a minute (Node), or 90 s (Go, reqwest); closing first is a race they lose.
+const KEEPALIVE_SECONDS: u64 = 120;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -69,9 +69,16 @@ impl Run {
             run = run.env(&format!("KT_TEST_KEY_{n}"), &format!("key-{n}"));
         }
         run.config = format!(
-            "pack: {{name: test, version: 1.0.0, enabled: true}}\npolicies:\n  chain: [{chain}]\nproviders:\n  targets:\n{targets}"
+            "pack: {{name: test, version: 1.0.0, enabled: true}}\npolicies:\n  chain: [{chain}]\nproviders:\n  targets:\n{targets}  \
+             retry_policy: {{max_retries: 0}}\n"
         );
         run
+    }
+
+    /// Asks a target that failed again, so often; by itself a run of [`Run::chain`] moves on at once.
+    pub fn retries(mut self, times: u32) -> Self {
+        self.config = self.config.replace("max_retries: 0", &format!("max_retries: {times}"));
+        self
     }
 
     /// More YAML at the end of the config.
