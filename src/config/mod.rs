@@ -40,7 +40,8 @@ pub use provider_ref::{
     CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, ProviderRefError, known_model, known_provider,
 };
 pub use providers::{
-    Fallback, HealthProbe, ModelEntry, Pricing, Providers, Routing, SizeLimits, Strategy, TargetConfig, Trigger,
+    Backoff, BackoffStrategy, Fallback, HealthProbe, Hedge, ModelEntry, Pricing, Providers, RetryPolicy, Routing, SizeLimits,
+    Strategy, TargetConfig, Trigger,
 };
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};

@@ -111,11 +111,33 @@ pub struct Routing {
     pub ignore: Vec<String>,
     /// Whether other targets than the first may be used at all.
     pub allow_fallbacks: bool,
+    /// How old a measurement may be.
+    #[serde(skip)]
+    pub window: Duration,
+    /// Measurements a median needs.
+    #[serde(skip)]
+    pub min_sample_count: u32,
+    /// Share of requests that try another target than the best.
+    #[serde(skip)]
+    pub exploration_ratio: f64,
+    /// Whether a slow first token is raced against another target.
+    #[serde(skip)]
+    pub hedge: Option<Hedge>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { strategy: Strategy::Ordered, order: Vec::new(), only: Vec::new(), ignore: Vec::new(), allow_fallbacks: true }
+        Self {
+            strategy: Strategy::Ordered,
+            order: Vec::new(),
+            only: Vec::new(),
+            ignore: Vec::new(),
+            allow_fallbacks: true,
+            window: Duration::from_secs(300),
+            min_sample_count: 5,
+            exploration_ratio: 0.1,
+            hedge: None,
+        }
     }
 }
 
@@ -129,6 +151,24 @@ pub enum Strategy {
     /// The first live target of the list.
     #[default]
     Ordered,
+    /// The shortest median time to the first token.
+    #[serde(skip)]
+    LowestLatency,
+    /// The highest median of output tokens per second.
+    #[serde(skip)]
+    HighestThroughput,
+    /// Each in turn.
+    #[serde(skip)]
+    RoundRobin,
+    /// Each in turn, by weight.
+    #[serde(skip)]
+    WeightedRoundRobin,
+    /// The fewest requests in flight.
+    #[serde(skip)]
+    LeastConnections,
+    /// Any.
+    #[serde(skip)]
+    Random,
 }
 
 /// What happens when a target fails before the answer began.
@@ -203,4 +243,40 @@ impl Default for SizeLimits {
 
 pub(super) fn yes() -> bool {
     true
+}
+
+/// A second request, raced against one whose first token is late.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hedge {
+    /// How late the first token must be.
+    pub after: Duration,
+    /// Share of requests that may be hedged.
+    pub max_ratio: f64,
+}
+
+/// How often the same target is asked again before the next one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Further tries of one target.
+    pub max_retries: u32,
+    /// The wait before each.
+    pub backoff: Backoff,
+}
+
+/// The wait before a retry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// How it grows.
+    pub strategy: BackoffStrategy,
+    /// The first wait.
+    pub base: Duration,
+}
+
+/// How the wait before a retry grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackoffStrategy {
+    /// Doubles with every retry.
+    Exponential,
+    /// Stays.
+    Fixed,
 }
