@@ -111,8 +111,7 @@ async fn an_event_beyond_all_bounds_breaks_the_stream_and_not_the_gateway() {
 #[tokio::test]
 async fn a_target_that_takes_no_stream_options_gets_none() {
     let origin = Origin::start().await.streams_text(&["a"]);
-    let run = Run::chain(CHAIN, &[origin.url()]);
-    let gateway = run.with("      include_usage: false\n").start().await;
+    let gateway = Run::chain(CHAIN, &[origin.url()]).of_target(0, "include_usage: false").start().await;
     ask(&gateway.client, &gateway).await.text().await.unwrap();
     assert!(origin.only_request().json().get("stream_options").is_none());
 }

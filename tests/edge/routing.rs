@@ -25,9 +25,10 @@ async fn a_model_or_alias_chooses_the_target_and_each_target_gets_its_own_model_
     let answer = ask(&gateway, "org/small@1").await;
     assert_eq!(
         (&answer.headers()["x-keeptrusts-target"], &answer.headers()["x-keeptrusts-attempts"]),
-        (&"large".parse().unwrap(), &"2".parse().unwrap())
+        (&"large".parse().unwrap(), &"3".parse().unwrap())
     );
-    let (first, second) = (small.only_request(), large.requests().pop().unwrap());
+    assert_eq!(answer.headers()["x-keeptrusts-failed-attempts"], "small=rate_limit, small=rate_limit");
+    let (first, second) = (small.requests().remove(1), large.requests().pop().unwrap());
     assert_eq!((&first.json()["model"], &second.json()["model"]), (&json!("org/small@1"), &json!("big")));
     assert_eq!(
         (first.header("x-api-key"), first.header("x-extra"), first.header("authorization")),

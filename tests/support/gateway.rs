@@ -81,6 +81,13 @@ impl Run {
         self
     }
 
+    /// Another key of a target of [`Run::chain`].
+    pub fn of_target(mut self, n: usize, key: &str) -> Self {
+        let id = format!("    - id: t{n}\n");
+        self.config = self.config.replace(&id, &format!("{id}      {key}\n"));
+        self
+    }
+
     /// More YAML at the end of the config.
     pub fn with(mut self, yaml: &str) -> Self {
         self.config += yaml;
