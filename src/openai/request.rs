@@ -1,9 +1,15 @@
 //! A borrowed view of a request body: the few fields the gateway acts on and every text channel a policy must read.
 
+mod continuation;
+mod members;
 mod message;
+mod outline;
 mod scan;
 mod structural;
 
+pub use continuation::Prefix;
+pub use members::Members;
+pub use outline::Outline;
 pub use structural::{Place, STRUCTURAL, is_name};
 pub(super) use structural::{is_base64, is_data_url};
 
@@ -125,8 +131,13 @@ pub struct Prompt<'a> {
     pub stream: bool,
     /// The caller asked for `stream_options.include_usage`.
     pub include_usage: bool,
-    /// Where [`Prompt::with_usage`] writes.
+    /// Where [`Outline::with_usage`] writes.
     pub stream_options: StreamOptions,
+    /// The most tokens the answer may have: `max_completion_tokens`, else `max_tokens`; a fraction falls. `None` when neither is a
+    /// count.
+    pub max_tokens: Option<u64>,
+    /// Where its top-level members lie.
+    pub members: Members,
     /// Every string the provider would read, in body order, empty and [`STRUCTURAL`] ones excepted. Keys that are more than a
     /// name ([`is_name`]) are among them.
     pub texts: Vec<Text<'a>>,
@@ -146,33 +157,9 @@ impl<'a> Prompt<'a> {
         Ok(scan::scan(endpoint, body)?)
     }
 
-    /// Makes the body name `model`; `None` if it does.
-    pub fn with_model(&self, model: &str) -> Option<Splice> {
-        match &self.model {
-            Some((same, _)) if same == model => None,
-            Some((_, range)) => Some(Splice::new(range.clone(), format!("\"{}\"", encode(model)))),
-            None => Some(self.member(format!("\"model\":\"{}\",", encode(model)))),
-        }
-    }
-
-    /// Makes a streamed request ask for usage; `None` if it does, or is not streamed.
-    pub fn with_usage(&self) -> Option<Splice> {
-        if !self.stream || self.include_usage {
-            return None;
-        }
-        Some(match &self.stream_options {
-            StreamOptions::Absent => self.member("\"stream_options\":{\"include_usage\":true},".into()),
-            StreamOptions::Null(range) => Splice::new(range.clone(), "{\"include_usage\":true}"),
-            StreamOptions::Empty(at) => Splice::new(*at..*at, "\"include_usage\":true"),
-            StreamOptions::Others(at) => Splice::new(*at..*at, "\"include_usage\":true,"),
-            StreamOptions::Usage(range) => Splice::new(range.clone(), "true"),
-        })
-    }
-
-    /// A new first member. A body that was read is an object and has another one, which the comma needs.
-    fn member(&self, member: String) -> Splice {
-        let inside = memchr::memchr(b'{', self.body).map_or(0, |brace| brace + 1);
-        Splice::new(inside..inside, member)
+    /// What is kept of it once it was judged.
+    pub fn outline(&self) -> Outline {
+        Outline::of(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From an arrived request to an admitted one: read, view, route, judge, record. Nothing leaves the host before this is through.
 
-use super::exchange::{Admitted, Draft, Exchange, Phase};
+use super::exchange::{Admitted, Ask, Draft, Exchange, Phase};
 use super::intake::{self, Halt};
 use super::replay::Handle;
 use super::{record, settle};
@@ -86,12 +86,7 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
         let message = "no target can serve: each one lacks its key or is switched off; see /health";
         return Err(Refusal::unavailable("not_ready", message).into());
     }
-    let draft = Draft {
-        redactions: ruling.splices,
-        usage: prompt.with_usage(),
-        models: plan.models().map(|model| prompt.with_model(model)).collect(),
-        body: body.clone(),
-    };
+    let draft = Draft { redactions: ruling.splices, outline: prompt.outline(), body: body.clone() };
     Ok(Judged { plan, draft, watching: ruling.watching, since })
 }
 
@@ -160,8 +155,9 @@ fn audit_unavailable(why: &Unavailable) -> Halt {
     Refusal::unavailable("audit_unavailable", message).into()
 }
 
-/// Bytes of a draft; kept here so that the one place that edits bodies is beside the one that admits them.
+/// The body for the target of the plan's current step; empty when there is none.
 pub fn body_for(admitted: &Admitted) -> Bytes {
-    let with_usage = admitted.plan.current().is_some_and(|(target, _)| target.include_usage);
-    admitted.draft.for_step(admitted.plan.step(), with_usage)
+    let Some((target, model)) = admitted.plan.current() else { return Bytes::new() };
+    let ask = Ask { model, usage: target.include_usage, drop_fields: &[], continuing: None };
+    admitted.draft.body_for(&ask).map(|(body, _dropped)| body).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use super::replay::Handle;
 use crate::audit::journal::Ticket;
 use crate::gateway::Gateway;
 use crate::openai::edit::{Splice, apply};
-use crate::openai::request::Endpoint;
+use crate::openai::request::{Endpoint, Outline, Prefix};
 use crate::policy::Policy;
 use crate::policy::chain::Decision;
 use crate::refusal::Refusal;
@@ -61,16 +61,27 @@ pub struct Admitted {
     pub stale_retry: bool,
 }
 
-/// The caller's body and how it is edited for each step of the plan.
+/// The caller's body, and what a body for any target is made from.
 pub struct Draft {
     /// The decoded body, as the caller sent it.
     pub body: Bytes,
     /// The chain's redactions.
     pub redactions: Vec<Splice>,
-    /// Asks for usage, for targets that take it.
-    pub usage: Option<Splice>,
-    /// For each step of the plan: its target's model.
-    pub models: Vec<Option<Splice>>,
+    /// Where bodies for targets differ.
+    pub outline: Outline,
+}
+
+/// What one target is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// To report usage in its stream.
+    pub usage: bool,
+    /// Without these top-level fields, which it rejects.
+    pub drop_fields: &'a [String],
+    /// To go on with this answer of the assistant's, which it is told in that way.
+    pub continuing: Option<(&'a str, Prefix)>,
 }
 
 /// Who asks for what, and what was decided.
@@ -177,12 +188,20 @@ impl Exchange {
 }
 
 impl Draft {
-    /// The body for a step of the plan.
-    pub fn for_step(&self, step: usize, with_usage: bool) -> Bytes {
-        let model = self.models.get(step).cloned().flatten();
-        let usage = if with_usage { self.usage.clone() } else { None };
-        let splices: Vec<Splice> = self.redactions.iter().cloned().chain(model).chain(usage).collect();
-        apply(&self.body, splices)
+    /// The body for a target, and the names of the fields that were dropped from it. `None` when it is to go on with an answer but
+    /// the request is not of the kind that can be continued: asked plainly, it would begin anew.
+    pub fn body_for(&self, ask: &Ask<'_>) -> Option<(Bytes, Vec<String>)> {
+        let mut splices = match ask.continuing {
+            Some((text, how)) => self.outline.continued(&self.body, text, how)?,
+            None => Vec::new(),
+        };
+        splices.extend(self.outline.with_model(&self.body, ask.model));
+        splices.extend(self.outline.with_usage(&self.body).filter(|_| ask.usage));
+        // After the new members, which may begin where a dropped one does.
+        let (cuts, dropped) = self.outline.without(&self.body, ask.drop_fields);
+        splices.extend(cuts);
+        splices.extend(self.redactions.iter().cloned());
+        Some((apply(&self.body, splices), dropped.into_iter().map(Into::into).collect()))
     }
 }
 
@@ -218,3 +237,6 @@ fn trace_id(value: &str) -> Option<&str> {
     };
     (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! in an odd place is still a text.
 
 use super::structural::{Place, is_name, is_structural};
-use super::{Channel, Endpoint, MAX_TEXTS, Prompt, Role, StreamOptions, Text};
+use super::{Channel, Endpoint, MAX_TEXTS, Members, Prompt, Role, StreamOptions, Text};
 use crate::openai::json::{JsonError, Kind, Leaf, Literal, Problem, Reader, utf8};
 use crate::refusal::Refusal;
 use std::borrow::Cow;
@@ -19,6 +19,8 @@ pub(super) fn scan(endpoint: Endpoint, body: &[u8]) -> Result<Prompt<'_>, Unfit>
             stream: false,
             include_usage: false,
             stream_options: StreamOptions::Absent,
+            max_tokens: None,
+            members: Members::default(),
             texts: Vec::new(),
             unscanned: Vec::new(),
             tools: Vec::new(),
@@ -101,10 +103,13 @@ pub(super) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn body(&mut self) -> Read {
+        let (mut completion_limit, mut limit) = (None, None);
         self.reader.enter_object()?;
         while let Some(literal) = self.reader.next_key()? {
             let key = literal.decode();
             self.seen_input |= key == self.prompt.endpoint.input();
+            self.reader.kind()?;
+            let value = self.reader.position();
             match key.as_ref() {
                 "model" => self.model()?,
                 "stream" => self.stream()?,
@@ -115,12 +120,16 @@ impl<'a> Scan<'a> {
                 "prediction" => self.part(Spot::OTHER.on(Channel::Content))?,
                 "tools" | "functions" => self.definitions()?,
                 "response_format" => self.definition()?,
+                "max_completion_tokens" => completion_limit = self.limit()?,
+                "max_tokens" => limit = self.limit()?,
                 _ => {
                     self.name(Spot::OTHER, literal);
                     self.leaves(Spot::OTHER, None)?;
                 }
             }
+            self.prompt.members.push(literal.range(), value..self.reader.position());
         }
+        self.prompt.max_tokens = completion_limit.or(limit);
         Ok(())
     }
 
@@ -144,6 +153,17 @@ impl<'a> Scan<'a> {
             _ => return Err(Unfit::Member("stream", "must be true, false or null")),
         }
         Ok(())
+    }
+
+    /// A count of tokens, or anything: it is for the provider to refuse what is none.
+    fn limit(&mut self) -> Result<Option<u64>, Unfit> {
+        if self.reader.kind()? != Kind::Number {
+            self.leaves(Spot::OTHER, None)?;
+            return Ok(None);
+        }
+        let number = self.reader.number()?;
+        let fraction = || number.parse().ok().filter(|count: &f64| *count >= 0.0).map(|count| count as u64);
+        Ok(number.parse().ok().or_else(fraction))
     }
 
     fn stream_options(&mut self) -> Read {

@@ -148,29 +148,6 @@ fn a_body_that_is_not_a_request_is_refused_and_told_where() {
 }
 
 #[test]
-fn a_provider_that_is_not_asked_for_usage_is_asked() {
-    let messages = r#""messages": [ ]"#;
-    for options in [
-        "",
-        r#""stream_options": null,"#,
-        r#""stream_options": { },"#,
-        r#""stream_options":{"include_usage":false, "x":1},"#,
-        r#""stream_options":{ "x":"{" },"#,
-    ] {
-        let body = format!(" {{\n  {options} \"stream\": true, {messages}\n}}");
-        let prompt = chat(&body);
-        let splices = vec![prompt.with_usage().unwrap(), prompt.with_model("m\"x").unwrap()];
-        let edited: Value = serde_json::from_slice(&rewrite(body.as_bytes(), splices)).unwrap();
-        assert_eq!(edited["stream_options"]["include_usage"], true, "{body}");
-        assert_eq!(edited["model"], "m\"x");
-        assert_eq!(edited["messages"], json!([]));
-    }
-    assert_eq!(chat(r#"{"stream":false,"messages":[]}"#).with_usage(), None);
-    assert_eq!(chat(r#"{"stream":true,"messages":[],"stream_options":{"include_usage":true}}"#).with_usage(), None);
-    assert_eq!(chat(r#"{"model":"m","messages":[]}"#).with_model("m"), None);
-}
-
-#[test]
 fn a_redaction_inside_arguments_is_encoded_once_more() {
     let body = r#"{"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{\"to\":\"a@b.c\"}"}}]}]}"#;
     let prompt = chat(body);
