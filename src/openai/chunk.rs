@@ -14,6 +14,7 @@
 mod grammar;
 mod message;
 mod path;
+mod role;
 mod scan;
 
 pub use grammar::{OPAQUE, STRUCTURAL};
