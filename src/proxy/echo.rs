@@ -65,7 +65,9 @@ mod tests {
     fn kept(expected: &str, pieces: &[&str]) -> String {
         let (mut echo, mut held, mut kept) = (Echo::new(expected), String::new(), String::new());
         for piece in pieces {
-            match echo.hear(piece) {
+            let heard = echo.hear(piece);
+            assert_eq!(echo.is_undecided(), heard == Heard::Undecided);
+            match heard {
                 Heard::Undecided => held.push_str(piece),
                 Heard::Repeated { keep_from } => {
                     held.clear();
@@ -76,7 +78,6 @@ mod tests {
                     kept.push_str(piece);
                 }
             }
-            assert_eq!(echo.is_undecided(), echo.repeated.is_some());
         }
         kept + &held
     }

@@ -223,6 +223,8 @@ fn prompt<'a>(texts: &[(&'a str, bool)]) -> Prompt<'a> {
         stream: false,
         include_usage: false,
         stream_options: Default::default(),
+        max_tokens: None,
+        members: Default::default(),
         texts: texts.iter().map(text).collect(),
         unscanned: Vec::new(),
         tools: Vec::new(),

@@ -42,6 +42,8 @@ fn prompt<'a>(texts: &[(Role, Channel, &'a str)]) -> Prompt<'a> {
         stream: false,
         include_usage: false,
         stream_options: Default::default(),
+        max_tokens: None,
+        members: Default::default(),
         texts: texts.collect(),
         unscanned: Vec::new(),
         tools: Vec::new(),
