@@ -1,3 +1,5 @@
+//! Real headers, nonsense, and what holds for every window.
+
 use super::*;
 use proptest::prelude::*;
 
