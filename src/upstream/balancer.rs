@@ -1,9 +1,9 @@
 //! In which order one request tries the targets that can take it.
 //!
 //! Taking turns is stride scheduling: each target has a virtual time that grows by 1/weight with every turn, and the next turn is
-//! the earliest's. Half of that step is added before comparing (the divisor method of Webster and Sainte-Lague), which keeps every
+//! the earliest's. Half of that step is added before comparing (the divisor method of Webster and Sainte-Laguë), which keeps each
 //! count within about half a request of its exact share and does not send the first request of all to a canary of weight 1 beside
-//! a target of weight 100. There is no counter to walk a list with, so it stays fair whichever targets are candidates this time.
+//! a target of weight 100. No counter walks a list, so it stays fair whichever targets are candidates this time.
 //!
 //! There is no clock common to all targets either. A target that was away is brought up to the others by looking at the
 //! candidates at hand: the latest turn one of them took is the earliest this one may claim. A common clock would run at the speed
@@ -75,7 +75,8 @@ impl Balancer {
                 self.by_pace(candidates, dice, ranking, |one| one.first_token.is_some(), shortest);
             }
             Strategy::HighestThroughput => {
-                let highest = |a: &Candidate<'_>, b: &Candidate<'_>| known_first(a.throughput, b.throughput, |a, b| b.total_cmp(a));
+                let highest =
+                    |a: &Candidate<'_>, b: &Candidate<'_>| known_first(a.throughput, b.throughput, |a, b| b.total_cmp(a));
                 self.by_pace(candidates, dice, ranking, |one| one.throughput.is_some(), highest);
             }
         }
@@ -115,7 +116,7 @@ const ONE: f64 = (1u64 << 32) as f64;
 /// The step of the least weight. Far below half the range of a turn, so that wrapping differences tell before from after.
 const LONGEST: f64 = (1u64 << 52) as f64;
 /// Tries to take a turn that others take at the same time, before taking it regardless.
-const TRIES: usize = 8;
+const TRIES: usize = 64;
 
 /// The best by `better`, and among equals the one whose turn it is. Takes that turn.
 fn in_turn(
@@ -152,11 +153,7 @@ fn step(weight: f64) -> u64 {
     step.clamp(1.0, LONGEST) as u64
 }
 
-fn sort(
-    candidates: &[Candidate<'_>],
-    ranking: &mut [Ranked],
-    better: impl Fn(&Candidate<'_>, &Candidate<'_>) -> Ordering,
-) {
+fn sort(candidates: &[Candidate<'_>], ranking: &mut [Ranked], better: impl Fn(&Candidate<'_>, &Candidate<'_>) -> Ordering) {
     ranking.sort_unstable_by(|a, b| {
         let by_merit = match (candidates.get(a.index), candidates.get(b.index)) {
             (Some(a), Some(b)) => better(a, b),
@@ -171,9 +168,10 @@ fn take(candidates: &[Candidate<'_>], ranking: &[Ranked], regardless: bool) -> b
     let Some((first, turn)) = ranking.first().and_then(|first| Some((first, candidates.get(first.index)?.turn))) else {
         return true;
     };
-    // When the latest turn among these was taken, everyone who was there was due no earlier. Whoever is, was away.
+    // When the latest turn among these was taken, everyone who was there was due no earlier. Whoever is, was away and missed what
+    // lies between. The least bit more is added so that no two that meet are ever due at once: who was served last stays last.
     let latest = ranking.iter().map(|one| one.due.saturating_sub_unsigned(one.step)).max().unwrap_or(first.due);
-    let missed = latest.saturating_sub(first.due).max(0) as u64;
+    let missed = latest.saturating_add(1).saturating_sub(first.due).max(0) as u64;
     let on = missed.wrapping_add(first.step);
     match turn.0.compare_exchange(first.turn, first.turn.wrapping_add(on), Relaxed, Relaxed) {
         Err(_) if regardless => {

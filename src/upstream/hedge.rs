@@ -92,7 +92,14 @@ mod tests {
     #[test]
     fn threads_together_keep_to_the_share_too() {
         let budget = budget(0.1);
-        let hedge = || (0..1_000).filter(|_| { budget.saw_request(); budget.take() }).count();
+        let hedge = || {
+            (0..1_000)
+                .filter(|_| {
+                    budget.saw_request();
+                    budget.take()
+                })
+                .count()
+        };
         let hedges: usize = std::thread::scope(|scope| {
             let threads = [(); 4].map(|()| scope.spawn(hedge));
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()

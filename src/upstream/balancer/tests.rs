@@ -1,7 +1,9 @@
 //! Fairness as arithmetic: counts against exact shares, for any weights and any pattern of candidates.
 
 use super::*;
-use proptest::prelude::*;
+use crate::config::Strategy;
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::Strategy as Generator;
 
 fn balancer(strategy: Strategy) -> Balancer {
     Balancer::new(&Routing { strategy, ..Routing::default() })
@@ -13,6 +15,10 @@ fn turns(count: usize) -> Vec<Turn> {
 
 fn candidate(turn: &Turn) -> Candidate<'_> {
     Candidate { turn, weight: 1.0, in_flight: 0, first_token: None, throughput: None }
+}
+
+fn weighted<'a>(turns: &'a [Turn], weights: &[f64]) -> Vec<Candidate<'a>> {
+    turns.iter().zip(weights).map(|(turn, &weight)| Candidate { weight, ..candidate(turn) }).collect()
 }
 
 fn ranked(balancer: &Balancer, candidates: &[Candidate<'_>], dice: &mut Dice) -> Vec<usize> {
@@ -31,11 +37,11 @@ fn strays(weights: &[f64], at: usize) -> f64 {
     0.5 + 0.5 * share * (weights.len() as f64 - 2.0) + 0.01
 }
 
-fn weights(count: std::ops::Range<usize>) -> impl proptest::strategy::Strategy<Value = Vec<f64>> {
+fn weights(count: std::ops::Range<usize>) -> impl Generator<Value = Vec<f64>> {
     prop::collection::vec(prop_oneof![0.1..1.0f64, 1.0..100.0f64], count)
 }
 
-fn any_strategy() -> impl proptest::strategy::Strategy<Value = Strategy> {
+fn any_strategy() -> impl Generator<Value = Strategy> {
     prop::sample::select(vec![
         Strategy::Ordered,
         Strategy::LowestLatency,
@@ -59,9 +65,10 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let turns: Vec<Turn> = states.iter().map(|state| Turn(AtomicU64::new(state.0))).collect();
-        let candidates: Vec<Candidate<'_>> = turns.iter().zip(&states).map(|(turn, &(_, weight, in_flight, latency, throughput))| {
-            Candidate { turn, weight, in_flight, first_token: latency.map(Duration::from_millis), throughput }
-        }).collect();
+        let candidate = |(turn, &(_, weight, in_flight, latency, throughput))| {
+            Candidate { turn, weight, in_flight, first_token: Option::map(latency, Duration::from_millis), throughput }
+        };
+        let candidates: Vec<Candidate<'_>> = turns.iter().zip(&states).map(candidate).collect();
         let mut ranking = ranked(&balancer(strategy), &candidates, &mut Dice::seeded(seed));
         if strategy == Strategy::Ordered {
             prop_assert!(ranking.is_sorted());
@@ -73,7 +80,7 @@ proptest! {
     #[test]
     fn weighted_shares_are_exact_within_a_request_or_so_at_every_moment(weights in weights(1..8)) {
         let (balancer, turns) = (balancer(Strategy::WeightedRoundRobin), turns(weights.len()));
-        let candidates: Vec<_> = turns.iter().zip(&weights).map(|(turn, &weight)| Candidate { weight, ..candidate(turn) }).collect();
+        let candidates = weighted(&turns, &weights);
         let (mut counts, sum) = (vec![0.0; weights.len()], weights.iter().sum::<f64>());
         for requests in 1..=400 {
             counts[first(&balancer, &candidates)] += 1.0;
@@ -108,7 +115,7 @@ proptest! {
         pattern in prop::collection::vec(any::<bool>(), 1..400),
     ) {
         let (balancer, turns) = (balancer(Strategy::WeightedRoundRobin), turns(5));
-        let candidates: Vec<_> = turns.iter().zip(&weights).map(|(turn, &weight)| Candidate { weight, ..candidate(turn) }).collect();
+        let candidates = weighted(&turns, &weights);
         let mut counts = [0.0; 5];
         for model in pattern {
             let range = if model { 0..2 } else { 2..5 };
@@ -118,7 +125,8 @@ proptest! {
             let (counts, weights) = (&counts[range.clone()], &weights[range]);
             let (requests, sum) = (counts.iter().sum::<f64>(), weights.iter().sum::<f64>());
             for at in 0..weights.len() {
-                prop_assert!((counts[at] - requests * weights[at] / sum).abs() <= strays(weights, at), "{counts:?} by {weights:?}");
+                let exact = requests * weights[at] / sum;
+                prop_assert!((counts[at] - exact).abs() <= strays(weights, at), "{counts:?} by {weights:?}");
             }
         }
     }
@@ -126,9 +134,10 @@ proptest! {
     #[test]
     fn a_target_that_comes_back_gets_no_burst(weights in weights(2..6), before in 0usize..50, away in 0usize..2_000) {
         let (balancer, turns) = (balancer(Strategy::WeightedRoundRobin), turns(weights.len()));
-        let candidates: Vec<_> = turns.iter().zip(&weights).map(|(turn, &weight)| Candidate { weight, ..candidate(turn) }).collect();
-        (0..before).for_each(|_| drop(first(&balancer, &candidates)));
-        (0..away).for_each(|_| drop(first(&balancer, &candidates[1..])));
+        let candidates = weighted(&turns, &weights);
+        for request in 0..before + away {
+            first(&balancer, if request < before { &candidates } else { &candidates[1..] });
+        }
         let share = weights[0] / weights.iter().sum::<f64>();
         let mut count = 0.0;
         for requests in 1..=100 {
@@ -142,7 +151,8 @@ proptest! {
     #[test]
     fn the_least_busy_come_first_and_equally_busy_ones_in_turn(busy in prop::collection::vec(0usize..4, 1..8)) {
         let (balancer, turns) = (balancer(Strategy::LeastConnections), turns(busy.len()));
-        let candidates: Vec<_> = turns.iter().zip(&busy).map(|(turn, &busy)| Candidate { in_flight: busy, ..candidate(turn) }).collect();
+        let candidates: Vec<_> =
+            turns.iter().zip(&busy).map(|(turn, &in_flight)| Candidate { in_flight, ..candidate(turn) }).collect();
         let least: Vec<usize> = (0..busy.len()).filter(|&at| Some(&busy[at]) == busy.iter().min()).collect();
         for request in 0..20 {
             let ranking = ranked(&balancer, &candidates, &mut Dice::seeded(1));
@@ -155,8 +165,8 @@ proptest! {
     fn one_request_in_ten_explores_and_spreads_over_the_others(seed in any::<u64>()) {
         let (turns, mut dice, mut counts) = (turns(3), Dice::seeded(seed), [0u32; 3]);
         let latency = [300, 100, 200].map(Duration::from_millis);
-        let candidates: Vec<_> =
-            turns.iter().zip(latency).map(|(turn, latency)| Candidate { first_token: Some(latency), ..candidate(turn) }).collect();
+        let measured = |(turn, latency)| Candidate { first_token: Some(latency), ..candidate(turn) };
+        let candidates: Vec<_> = turns.iter().zip(latency).map(measured).collect();
         for _ in 0..4_000 {
             let ranking = ranked(&balancer(Strategy::LowestLatency), &candidates, &mut dice);
             counts[ranking[0]] += 1;
@@ -172,11 +182,13 @@ fn the_fastest_comes_first_and_equally_fast_ones_in_turn() {
     let still = |strategy| Balancer::new(&Routing { strategy, exploration_ratio: 0.0, ..Routing::default() });
     let turns = turns(3);
     let paces = [(300, 2_000.0), (100, 1_000.0), (100, 2_000.0)];
-    let pace = |(turn, (latency, throughput))| {
-        Candidate { first_token: Some(Duration::from_millis(latency)), throughput: Some(throughput), ..candidate(turn) }
+    let pace = |(turn, (latency, throughput))| Candidate {
+        first_token: Some(Duration::from_millis(latency)),
+        throughput: Some(throughput),
+        ..candidate(turn)
     };
     let candidates: Vec<_> = turns.iter().zip(paces).map(pace).collect();
-    let mut ranked_by = |strategy| ranked(&still(strategy), &candidates, &mut Dice::seeded(1));
+    let ranked_by = |strategy| ranked(&still(strategy), &candidates, &mut Dice::seeded(1));
     assert_eq!(ranked_by(Strategy::LowestLatency), [1, 2, 0]);
     assert_eq!(ranked_by(Strategy::LowestLatency), [2, 1, 0]);
     assert_eq!(ranked_by(Strategy::HighestThroughput), [0, 2, 1]);
@@ -230,9 +242,13 @@ fn threads_that_rank_at_once_still_take_turns() {
     let counts = [const { std::sync::atomic::AtomicU32::new(0) }; 3];
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..750).for_each(|_| drop(counts[first(&balancer, &candidates)].fetch_add(1, Relaxed))));
+            scope.spawn(|| {
+                for _ in 0..750 {
+                    counts[first(&balancer, &candidates)].fetch_add(1, Relaxed);
+                }
+            });
         }
     });
-    // One each, but for a turn taken regardless after eight others came first.
+    // Exact but for a turn taken regardless, which lets the others miss one.
     assert!(counts.iter().all(|count| count.load(Relaxed).abs_diff(1_000) <= 10), "{counts:?}");
 }
