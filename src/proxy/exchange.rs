@@ -244,7 +244,7 @@ impl<'a> Ask<'a> {
 impl Draft {
     /// Whether a target could be asked to go on with an answer to this request.
     pub fn can_continue(&self) -> bool {
-        self.outline.continued(&self.body, "x", Prefix::LastMessage).is_some()
+        self.outline.is_continuable(&self.body)
     }
 
     /// The body for a target, and the names of the fields that were dropped from it. `None` when it is to go on with an answer but

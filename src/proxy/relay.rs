@@ -7,6 +7,7 @@ use super::hold::{Hold, judge_whole};
 use super::resume::Resumed;
 use super::said::Said;
 use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
+use crate::openai::request::Prefix;
 use crate::openai::sse::{Decoder, Event, Events};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
@@ -188,16 +189,16 @@ impl Relay {
         matches!(&self.form, Form::Stream(stream) if stream.last.is_some())
     }
 
-    /// Another target goes on with this stream; `comment` tells the caller.
+    /// Another target, asked in this way, goes on with this stream; `comment` tells the caller.
     ///
     /// # Errors
     /// A policy refuses the answer after all.
-    pub fn resume(&mut self, comment: Bytes, strip_usage: bool) -> Result<(), Refusal> {
+    pub fn resume(&mut self, comment: Bytes, how: Prefix, strip_usage: bool) -> Result<(), Refusal> {
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         stream.decoder = Decoder::new(MAX_EVENT);
         stream.strip_usage = strip_usage;
         stream.last = None;
-        stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default()));
+        stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default(), how));
         self.tally.error = None;
         self.left.push(comment);
         stream.hold.resume(&mut self.answer)

@@ -1,7 +1,7 @@
 //! Opt-in (`fallback.mid_stream: continue`): a stream that breaks off is gone on with by another target, which is given the text
 //! so far as the beginning of its answer. Once in an exchange, and never silently: the record says so, and a comment in the stream.
 
-use super::echo::{Echo, Heard};
+use super::repetition::{Heard, Repetition};
 use super::exchange::{Admitted, Exchange, Phase};
 use super::relay::Relay;
 use super::said::Said;
@@ -76,7 +76,8 @@ pub fn abandon(exchange: &mut Exchange) {
 pub fn with(mut relay: Box<Relay>, target: &Target, strip_usage: bool) -> Box<Relay> {
     // One newline: a comment that stands before the next event, which every SDK reads over.
     let comment = format!(": the stream broke off here and target {} goes on with it\n", target.id);
-    if let Err(refusal) = relay.resume(Bytes::from(comment), strip_usage) {
+    let how = prefix_of(target).unwrap_or(Prefix::LastMessage);
+    if let Err(refusal) = relay.resume(Bytes::from(comment), how, strip_usage) {
         // It was judged before and let through; whatever a policy finds now, it finds again in what follows.
         log::error!("a policy refused text that was released before: {}", refusal.message);
     }
@@ -86,15 +87,17 @@ pub fn with(mut relay: Box<Relay>, target: &Target, strip_usage: bool) -> Box<Re
 /// Takes out of a stream that goes on what its caller has seen: the text so far, which some providers repeat, and the role, which
 /// SDKs would put together with the first one.
 pub struct Resumed {
-    echo: Echo,
+    repetition: Repetition,
     /// Events that may all be repetition.
     held: Vec<Event>,
 }
 
 impl Resumed {
-    /// A stream that goes on behind the text `seen`.
-    pub fn behind(seen: &str) -> Self {
-        Self { echo: Echo::new(seen), held: Vec::new() }
+    /// A stream that goes on behind the text `seen`, asked for in this way. Servers that are told to go on with the very message
+    /// (vLLM, SGLang) send what is new and nothing else.
+    pub fn behind(seen: &str, how: Prefix) -> Self {
+        let expected = if how == Prefix::FinalMessage { "" } else { seen };
+        Self { repetition: Repetition::new(expected), held: Vec::new() }
     }
 
     /// The events that are new, and whether more of the stream must be looked through.
@@ -107,36 +110,28 @@ impl Resumed {
             return Ok(if event.is_done() { (self.all_and(event), false) } else { (vec![event], true) });
         };
         let chunk = Chunk::read(&data)?;
-        if chunk.error || !chunk.finish.is_empty() {
-            let event = without_role(&event, &chunk);
-            return Ok((self.all_and(event), false));
-        }
-        if chunk.is_role_only() {
+        let ends = chunk.error || !chunk.finish.is_empty();
+        if chunk.is_role_only() && !ends {
             return Ok((Vec::new(), true));
         }
         let is_content = |delta: &&Delta<'_>| delta.channel == Said::CHANNEL;
         let text: String = chunk.deltas.iter().filter(is_content).map(|delta| delta.text.as_ref()).collect();
+        let plain = without_role(&event, &chunk);
         if text.is_empty() {
-            // Thoughts, usage: nothing that repeats the text.
-            return Ok((vec![without_role(&event, &chunk)], true));
+            // Thoughts, usage, the end: nothing that repeats the text.
+            return Ok(if ends { (self.all_and(plain), false) } else { (vec![plain], true) });
         }
-        match self.echo.hear(&text) {
-            Heard::Undecided => {
-                self.held.push(without_role(&event, &chunk));
+        match self.repetition.hear(&text) {
+            Heard::Undecided if !ends => {
+                self.held.push(plain);
                 Ok((Vec::new(), true))
-            }
-            Heard::Repeated { keep_from } if keep_from >= text.len() => {
-                self.held.clear();
-                Ok((Vec::new(), false))
             }
             Heard::Repeated { keep_from } => {
                 self.held.clear();
-                Ok((vec![from(&event, &chunk, keep_from)?], false))
+                let all_of_it = keep_from >= text.len() && !ends;
+                Ok((if all_of_it { Vec::new() } else { vec![from(&event, &chunk, keep_from)] }, false))
             }
-            Heard::Fresh => {
-                let event = without_role(&event, &chunk);
-                Ok((self.all_and(event), false))
-            }
+            Heard::Undecided | Heard::Fresh => Ok((self.all_and(plain), false)),
         }
     }
 
@@ -153,7 +148,7 @@ fn without_role(event: &Event, chunk: &Chunk<'_>) -> Event {
 }
 
 /// The event without the first bytes of its text.
-fn from(event: &Event, chunk: &Chunk<'_>, mut skip: usize) -> Result<Event, ChunkError> {
+fn from(event: &Event, chunk: &Chunk<'_>, mut skip: usize) -> Event {
     let mut edits = Vec::with_capacity(chunk.deltas.len());
     for (delta, text) in chunk.deltas.iter().enumerate().filter(|(_, delta)| delta.channel == Said::CHANNEL) {
         let length = text.text.len().min(skip);
@@ -161,7 +156,7 @@ fn from(event: &Event, chunk: &Chunk<'_>, mut skip: usize) -> Result<Event, Chun
         skip -= length;
     }
     let splices = chunk.splices(&edits).into_iter().chain(chunk.without_role()).collect();
-    Ok(reread(event.with_data(&rewrite(chunk.json.as_bytes(), splices)), event))
+    reread(event.with_data(&rewrite(chunk.json.as_bytes(), splices)), event)
 }
 
 /// The bytes of one whole event as an event.

@@ -6,7 +6,7 @@ const SHORTEST: usize = 4;
 
 /// Listens to the content of a continuation for the text it is the continuation of.
 #[derive(Debug)]
-pub struct Echo {
+pub struct Repetition {
     expected: Box<str>,
     /// How much of `expected` has come back, in bytes; `None` once it is decided.
     repeated: Option<usize>,
@@ -27,7 +27,7 @@ pub enum Heard {
     Fresh,
 }
 
-impl Echo {
+impl Repetition {
     /// Listens for `expected`: all the content the caller has.
     pub fn new(expected: &str) -> Self {
         let listens = expected.chars().nth(SHORTEST - 1).is_some();
@@ -50,10 +50,6 @@ impl Echo {
         Heard::Fresh
     }
 
-    /// Whether events are held for it.
-    pub fn is_undecided(&self) -> bool {
-        self.repeated.is_some()
-    }
 }
 
 #[cfg(test)]
@@ -63,10 +59,9 @@ mod tests {
 
     /// What a caller is given of a continuation that comes in these pieces.
     fn kept(expected: &str, pieces: &[&str]) -> String {
-        let (mut echo, mut held, mut kept) = (Echo::new(expected), String::new(), String::new());
+        let (mut echo, mut held, mut kept) = (Repetition::new(expected), String::new(), String::new());
         for piece in pieces {
             let heard = echo.hear(piece);
-            assert_eq!(echo.is_undecided(), heard == Heard::Undecided);
             match heard {
                 Heard::Undecided => held.push_str(piece),
                 Heard::Repeated { keep_from } => {
