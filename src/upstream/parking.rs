@@ -62,8 +62,9 @@ pub fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
     precise.or_else(|| text("retry-after").and_then(|value| seconds(value).or_else(|| date(value))))
 }
 
-/// A decimal number. Rust also reads `inf` and `nan`, which no provider means.
-fn number(text: &str) -> Option<f64> {
+/// A decimal number as headers write it, not negative; infinite when it is beyond all bounds. Rust also reads the words `inf` and
+/// `nan`, which no provider means.
+pub(super) fn number(text: &str) -> Option<f64> {
     text.starts_with(|c: char| c.is_ascii_digit() || c == '.').then(|| text.parse().ok()).flatten()
 }
 

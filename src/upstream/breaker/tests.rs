@@ -120,7 +120,12 @@ fn a_probe_does_not_speak_for_completions() {
 
 proptest! {
     #[test]
-    fn a_word_is_what_was_written(generation in 0..1_u32 << 20, counts in (0..1_u32 << 16, 0..1_u32 << 16), live: bool, until in 1..1_u64 << 41) {
+    fn a_word_is_what_was_written(
+        generation in 0..1_u32 << 20,
+        counts in (0..1_u32 << 16, 0..1_u32 << 16),
+        live: bool,
+        until in 1..1_u64 << 41,
+    ) {
         for phase in [
             Phase::Closed { live: counts.0, probes: counts.1 },
             Phase::Open { until: Moment::from_millis(until), live },
@@ -132,7 +137,13 @@ proptest! {
     }
 
     #[test]
-    fn no_config_makes_it_panic(threshold: u32, trials: u32, millis: u64, seconds: u64, steps in prop::collection::vec(0..4_u8, 0..40)) {
+    fn no_config_makes_it_panic(
+        threshold: u32,
+        trials: u32,
+        millis: u64,
+        seconds: u64,
+        steps in prop::collection::vec(0..4_u8, 0..40),
+    ) {
         let config = CircuitBreaker { cooldown: Duration::from_secs(seconds), ..config(threshold, trials, 0) };
         let (breaker, now) = (Breaker::default(), Moment::from_millis(millis));
         for step in steps {
@@ -152,7 +163,7 @@ fn threads_never_have_more_trials_under_way_than_places() {
     const ROUNDS: u64 = 5_000;
     let (breaker, config) = (Breaker::default(), config(2, 2, 3));
     let clock = AtomicU64::new(1);
-    // One count for each half-open period; a period takes a tick of the clock at least.
+    // One count for each half-open period; each takes a failed request.
     let under_way: Vec<AtomicU32> = (0..=THREADS * ROUNDS).map(|_| AtomicU32::new(0)).collect();
     let start = std::sync::Barrier::new(THREADS as usize);
     let hammer = &|seed: u64| {

@@ -52,14 +52,20 @@ fn a_date_is_counted_from_the_clock_that_wrote_it() {
 
 proptest! {
     #[test]
-    fn no_header_asks_for_more_than_a_day(name in "retry-after(-ms)?", text in "[ -~]{0,40}|-?[0-9]{0,30}(\\.[0-9]{0,10})?(e[0-9]{1,3})?") {
+    fn no_header_asks_for_more_than_a_day(
+        name in "retry-after(-ms)?",
+        text in "[ -~]{0,40}|-?[0-9]{0,30}(\\.[0-9]{0,10})?(e[0-9]{1,3})?",
+    ) {
         let mut headers = HeaderMap::new();
         headers.insert(http::HeaderName::try_from(name)?, HeaderValue::try_from(text)?);
         prop_assert!(retry_after(&headers, wall()).is_none_or(|wait| !wait.is_zero() && wait <= LONGEST_WAIT));
     }
 
     #[test]
-    fn the_latest_end_wins_and_keeps_its_cause(parks in prop::collection::vec((1..1000_u64, any::<bool>()), 1..20), now in 0..1000_u64) {
+    fn the_latest_end_wins_and_keeps_its_cause(
+        parks in prop::collection::vec((1..1000_u64, any::<bool>()), 1..20),
+        now in 0..1000_u64,
+    ) {
         let parking = Parking::default();
         let cause = |limited| if limited { Cause::RateLimited } else { Cause::Unavailable };
         parks.iter().for_each(|(until, limited)| parking.park(Moment::from_millis(*until), cause(*limited)));

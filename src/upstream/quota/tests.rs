@@ -209,7 +209,10 @@ proptest! {
     #[test]
     fn no_header_shuts_a_target_out_for_more_than_a_day(
         fields in prop::collection::vec(
-            ("(limit|remaining|reset)-(requests|tokens)(-minute|-hour|-day|)", "[ -~]{0,12}|-?[0-9]{0,25}(\\.[0-9]{0,9})?(e[0-9]{1,3}|ms|s|m[0-9]s|h|d)?"),
+            (
+                "(limit|remaining|reset)-(requests|tokens)(-minute|-hour|-day|)",
+                "[ -~]{0,12}|-?[0-9]{0,25}(\\.[0-9]{0,9})?(e[0-9]{1,3}|ms|s|m[0-9]s|h|d)?",
+            ),
             0..12,
         ),
         now: u64, spent: u64, tokens: u64,

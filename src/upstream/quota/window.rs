@@ -1,6 +1,8 @@
 //! One window of a rate limit: what the provider said was left of it, what has been spent since, and when it is full again.
 
+use super::Left;
 use crate::upstream::moment::Moment;
+use crate::upstream::parking::number;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +11,15 @@ const MOST: u64 = 1 << 48;
 
 /// The longest window there is. A reset beyond it is a timestamp or a mistake, and is not read.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What sets one window apart from another.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// As headers name it.
+    pub(super) name: &'static str,
+    pub(super) counts: Counts,
+    pub(super) fills: Fills,
+}
 
 /// What a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +36,15 @@ impl Counts {
             Counts::Tokens => tokens.min(MOST),
         }
     }
+}
+
+/// How a window becomes full again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fills {
+    /// Bit by bit, until its reset.
+    Steadily,
+    /// All at once.
+    AtReset,
 }
 
 /// What one answer says of a window.
@@ -51,12 +71,16 @@ pub(super) struct Window {
 
 impl Window {
     /// Replaces what was known. False when the reading says too little.
-    pub(super) fn learn(&self, reading: &Reading, steadily: bool, now: Moment) -> bool {
+    pub(super) fn learn(&self, reading: &Reading, fills: Fills, now: Moment) -> bool {
         let (Some(remaining), Some(reset)) = (reading.remaining, reading.reset) else { return false };
         let limit = reading.limit.unwrap_or(0);
+        let inflow = match fills {
+            Fills::Steadily => limit.saturating_sub(remaining),
+            Fills::AtReset => 0,
+        };
         self.limit.store(limit, Ordering::Relaxed);
         self.remaining.store(signed(remaining), Ordering::Relaxed);
-        self.inflow.store(if steadily { limit.saturating_sub(remaining) } else { 0 }, Ordering::Relaxed);
+        self.inflow.store(inflow, Ordering::Relaxed);
         self.learnt.store(now.as_millis(), Ordering::Relaxed);
         self.reset.store((now + reset).as_millis(), Ordering::Relaxed);
         true
@@ -84,15 +108,16 @@ impl Window {
         (fits > now).then_some(fits)
     }
 
-    /// The limit if known, what is left, and the time to the reset; `None` once that has passed.
-    pub(super) fn left(&self, now: Moment) -> Option<(Option<u64>, u64, Duration)> {
+    /// How it stands; `None` once its reset has passed.
+    pub(super) fn left(&self, window: &'static str, now: Moment) -> Option<Left> {
         let reset = self.reset_after(now)?;
         let (inflow, learnt, period) = self.inflow(reset);
         let elapsed = now.saturating_since(learnt).as_millis();
         let come = (u128::from(inflow) * elapsed).checked_div(u128::from(period)).unwrap_or(0).min(u128::from(inflow));
         let remaining = i128::from(self.remaining.load(Ordering::Relaxed)) + i128::try_from(come).unwrap_or(0);
         let limit = Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0);
-        Some((limit, u64::try_from(remaining).unwrap_or(0), reset.saturating_since(now)))
+        let remaining = u64::try_from(remaining).unwrap_or(0);
+        Some(Left { window, limit, remaining, resets_in: reset.saturating_since(now) })
     }
 
     fn reset_after(&self, now: Moment) -> Option<Moment> {
@@ -109,9 +134,8 @@ impl Window {
 
 /// A number of requests or tokens. `None` for a negative number (which some send for "no limit") and for what is none.
 pub(super) fn amount(text: &str) -> Option<u64> {
-    let number = decimal(text.trim())?;
     // The cast saturates and cuts off a fraction.
-    Some((number as u64).min(MOST))
+    number(text.trim()).map(|amount| (amount as u64).min(MOST))
 }
 
 /// A time to go: seconds (`11.382867097854614`) or units (`20ms`, `1s`, `6m0s`, `1h2m3.5s`). `None` beyond a day, which is what a
@@ -119,17 +143,17 @@ pub(super) fn amount(text: &str) -> Option<u64> {
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds = 0.0;
-    if let Some(plain) = decimal(rest) {
+    if let Some(plain) = number(rest) {
         (seconds, rest) = (plain, "");
     } else if rest.is_empty() {
         return None;
     }
     while !rest.is_empty() {
         let number_ends = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
-        let (number, unit) = rest.split_at(number_ends);
+        let (count, unit) = rest.split_at(number_ends);
         let unit_ends = unit.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(unit.len());
         let (unit, next) = unit.split_at(unit_ends);
-        seconds += decimal(number)? * in_seconds(unit)?;
+        seconds += number(count)? * in_seconds(unit)?;
         rest = next;
     }
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)
@@ -146,12 +170,6 @@ fn in_seconds(unit: &str) -> Option<f64> {
         "ns" => 1e-9,
         _ => return None,
     })
-}
-
-/// A number that is not negative. Rust also reads `inf` and `nan`, which no provider means.
-fn decimal(text: &str) -> Option<f64> {
-    let number: f64 = text.starts_with(|c: char| c.is_ascii_digit() || c == '.').then(|| text.parse().ok()).flatten()?;
-    number.is_finite().then_some(number)
 }
 
 /// Amounts are far below the sign bit.
