@@ -113,6 +113,9 @@ async fn ask(connector: &Connector, target: &Target) -> Result<(u16, Vec<u8>)> {
     Ok((status, body))
 }
 
+/// Keeps the metric of its state, and says when it cooled down though nobody asks for it.
 fn report(target: &Target) {
-    METRICS.target_state.with_label_values(&[&*target.id]).set(target.state(Moment::now()).gauge());
+    let now = Moment::now();
+    target.turned(target.standing.breaker.cool(now), "its cooldown is over");
+    METRICS.target_state.with_label_values(&[&*target.id]).set(target.state(now).gauge());
 }

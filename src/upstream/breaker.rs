@@ -105,6 +105,16 @@ impl Breaker {
         })
     }
 
+    /// Turns an open breaker whose cooldown is over half-open, and tells one caller of it. Every other method sees it half-open
+    /// anyway; this is for those who keep a log.
+    pub fn cool(&self, now: Moment) -> Option<Transition> {
+        self.change(|word| {
+            let after = word.at(now);
+            let (from, to) = (word.state(), after.state());
+            (after, (from != to).then_some(Transition { from, to }))
+        })
+    }
+
     /// The request was answered. Failures in a row are counted anew; enough trials in a row close the breaker.
     pub fn succeeded(&self, config: &CircuitBreaker, admission: Admission, now: Moment) -> Option<Transition> {
         self.report(config, admission, now, |word, on_trial| match (word.phase, on_trial) {

@@ -46,6 +46,7 @@ impl Pass {
     /// The target closed meanwhile.
     pub fn with_place(target: &Arc<Target>, place: Place, now: Moment) -> Result<Self, NotNow> {
         target.is_open(now)?;
+        target.turned(target.standing.breaker.cool(now), "its cooldown is over");
         let admission = target.standing.breaker.enter(&target.circuit_breaker, now);
         let Some(admission) = admission else { return Err(NotNow::Open(target.reopens(now))) };
         Ok(Self { target: target.clone(), admission: Some(admission), _place: place })

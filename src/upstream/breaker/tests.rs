@@ -192,3 +192,12 @@ fn threads_never_have_more_trials_under_way_than_places() {
     assert!(word.generation > 10, "it went round many times");
     assert!(!matches!(word.phase, Phase::HalfOpen { trials: 1.., .. }), "every place is free again: {word:?}");
 }
+
+#[test]
+fn that_it_cooled_down_is_told_once() {
+    let (breaker, _) = opened(1);
+    assert_eq!(breaker.cool(after(9)), None);
+    let (from, to) = (BreakerState::Open { until: after(10) }, BreakerState::HalfOpen);
+    assert_eq!(breaker.cool(after(10)), Some(Transition { from, to }));
+    assert_eq!(breaker.cool(after(10)), None);
+}
