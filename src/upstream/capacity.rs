@@ -32,13 +32,13 @@ impl Capacity {
         waiting(self.load.load(Ordering::Relaxed)) as usize
     }
 
-    /// A place, if fewer than `limit` are taken and nobody who waits has a better claim to it. Without a limit there always is one.
+    /// A place, if fewer than `limit` are taken and nobody who waits has a better claim to it. Always one without a limit.
     pub fn enter(self: &Arc<Self>, limit: Option<u32>) -> Option<Place> {
         let admit = |load: u64| (room(load, limit) > waiting(load)).then_some(load + PLACE);
         self.change(admit).then(|| Place(self.clone()))
     }
 
-    /// A place, now or when one is freed. Waits without end: the caller sets the time limit, and may drop this future at any time.
+    /// A place, now or when one is freed. Waits without end: the caller sets the time limit and may drop this future at any time.
     pub async fn wait(self: &Arc<Self>, limit: Option<u32>) -> Place {
         if let Some(place) = self.enter(limit) {
             return place;
