@@ -91,7 +91,8 @@ impl Gateway {
 
     /// Whether the config names `model`: only then is it fit to be a metric's label.
     pub fn has_model(&self, model: &str) -> bool {
-        let names = |t: &Arc<Target>| t.model_ids().any(|id| id == model || t.standing.catalog.repaired(id).as_deref() == Some(model));
+        let names =
+            |t: &Arc<Target>| t.model_ids().any(|id| id == model || t.standing.catalog.repaired(id).as_deref() == Some(model));
         self.targets().iter().any(names)
     }
 

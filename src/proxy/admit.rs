@@ -103,7 +103,9 @@ pub fn unroutable(why: Unroutable) -> Refusal {
     let seconds = retry_after.as_millis().div_ceil(1000).clamp(1, LONGEST.into()) as u32;
     let refusal = match rate_limited {
         true => Refusal::new(429, "rate_limit_error", "upstream_rate_limited", "every target is at its rate limit"),
-        false => Refusal::unavailable("upstream_unavailable", "no target is available: each one failed too often or asked for a pause"),
+        false => {
+            Refusal::unavailable("upstream_unavailable", "no target is available: each one failed too often or asked for a pause")
+        }
     };
     Refusal { retry_after: Some(seconds), ..refusal }
 }

@@ -120,7 +120,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
     let strip_usage = !exchange.facts.wants_usage && target.include_usage;
     let Some(admitted) = exchange.admitted() else { return internal("an answer without a question") };
     admitted.replay.deadline_in(Some(target.stream_timeout));
-    
+
     let relay = match admitted.resuming.take() {
         Some(resuming) => resume::with(resuming, &target, strip_usage),
         None => {

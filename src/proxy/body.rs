@@ -85,21 +85,18 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
 /// one may go on, else the end.
 fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
     let Some(relay) = exchange.relay() else { return Ok(out) };
-    let (first, failure) = (relay.tally.chunks == 1, relay.tally.error.and_then(Failure::of_status));
-    match failure {
-        Some(failure) if first && !started(session) => {
-            let error = Error::explain(FAILED, "the target's stream began with an error");
+    match relay.tally.error.and_then(Failure::of_status) {
+        Some(failure) if !started(session) => {
+            let error = Error::explain(FAILED, "the target reported an error in its stream");
             let error = fail(session, exchange, failure.into(), error);
             if error.retry() {
                 return Err(error);
             }
         }
-        Some(failure) => {
-            if fail_begun(exchange, failure, "the target reported an error in its stream") {
-                return Ok(Some(interrupt(exchange, out)));
-            }
+        Some(failure) if fail_begun(exchange, failure, "the target reported an error in its stream") => {
+            return Ok(Some(interrupt(exchange, out)));
         }
-        None => {}
+        _ => {}
     }
     let (text, refused) = exchange.relay().filter(|r| r.has_last_words()).map(|r| r.cut(true)).unwrap_or_default();
     if let Some(admitted) = exchange.admitted() {

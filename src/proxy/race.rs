@@ -106,7 +106,8 @@ pub fn prepare(caller: &RequestHeader, exchange: &mut Exchange) {
     let model: Arc<str> = admitted.plan.model_of(&target).into();
     let mut head = Box::new(caller.clone());
     head.set_version(Version::HTTP_11);
-    let head = forward::request_head(&mut head, &target, facts, 0).and_then(|()| head.insert_header(CONNECTION, "close")).map(|()| head);
+    let head =
+        forward::request_head(&mut head, &target, facts, 0).and_then(|()| head.insert_header(CONNECTION, "close")).map(|()| head);
     let (Ok(head), Some(address)) = (head, target.address()) else { return };
     let Ok(peer) = forward::rival(&target, address) else { return };
     let draft = admitted.draft.clone();

@@ -98,8 +98,7 @@ impl Relay {
     /// another target to go on with should this one break off.
     pub fn stream(status: u16, answer: Answer, strip_usage: bool, keep: bool) -> Self {
         let hold = if keep { Hold::keeping() } else { Hold::default() };
-        let stream =
-            Stream { decoder: Decoder::new(MAX_EVENT), hold, strip_usage, done: false, last: None, resumed: None };
+        let stream = Stream { decoder: Decoder::new(MAX_EVENT), hold, strip_usage, done: false, last: None, resumed: None };
         let form = Form::Stream(Box::new(stream));
         Self { answer, tally: Tally::default(), status, head: None, left: Vec::new(), form }
     }

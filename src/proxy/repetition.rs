@@ -49,7 +49,6 @@ impl Repetition {
         self.repeated = None;
         Heard::Fresh
     }
-
 }
 
 #[cfg(test)]

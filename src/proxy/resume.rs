@@ -1,9 +1,9 @@
 //! Opt-in (`fallback.mid_stream: continue`): a stream that breaks off is gone on with by another target, which is given the text
 //! so far as the beginning of its answer. Once in an exchange, and never silently: the record says so, and a comment in the stream.
 
-use super::repetition::{Heard, Repetition};
 use super::exchange::{Admitted, Exchange, Phase};
 use super::relay::Relay;
+use super::repetition::{Heard, Repetition};
 use super::said::Said;
 use crate::config::{AssistantPrefix, MidStream};
 use crate::gateway::Gateway;

@@ -1,10 +1,10 @@
 //! What an attempt waits for before it begins: a pause, room on its target, a race that is under way. The caller may leave meanwhile.
 
-use super::{Room, admit};
 use super::attempt::internal;
 use super::exchange::{Exchange, Phase};
 use super::race::{Connection, Outcome};
 use super::replay::STOPPED;
+use super::{Room, admit};
 use crate::metrics::METRICS;
 use crate::refusal::Refusal;
 use crate::upstream::pass::Pass;
@@ -69,7 +69,9 @@ async fn on_target(session: &mut Session, exchange: &mut Exchange, target: &Arc<
     let gateway = exchange.gateway.clone();
     let Some(_waiting) = gateway.queue.join() else { return shed(exchange, "queue_full") };
     let place = target.standing.capacity.wait(target.max_concurrency);
-    let Ok(place) = unless_left(session, timeout(gateway.queue_timeout, place)).await? else { return shed(exchange, "queue_timeout") };
+    let Ok(place) = unless_left(session, timeout(gateway.queue_timeout, place)).await? else {
+        return shed(exchange, "queue_timeout");
+    };
     let now = Instant::now();
     match (Pass::with_place(target, place, Moment::at(now)), &mut exchange.phase) {
         (Ok(pass), Phase::Admitted(admitted)) => {

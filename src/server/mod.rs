@@ -135,8 +135,12 @@ fn serve(
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(run));
     server.bootstrap();
     let reloader = Arc::new(Reloader::new(run.policy_config.clone(), options, gateway.clone(), journal.clone()));
-    let edge =
-        Edge { gateway: gateway.clone(), journal: journal.clone(), status: status.clone(), room: Room { taken: Arc::default(), limit: run.max_concurrency } };
+    let edge = Edge {
+        gateway: gateway.clone(),
+        journal: journal.clone(),
+        status: status.clone(),
+        room: Room { taken: Arc::default(), limit: run.max_concurrency },
+    };
     add_public_service(run, &mut server, edge, tls);
     server.add_service(admin_service(
         run,

@@ -67,12 +67,9 @@ impl Failure {
     /// first byte, falls under `timeout`: the target did not answer.
     pub fn trigger(self) -> Trigger {
         match self {
-            Failure::Dns
-            | Failure::Connect
-            | Failure::Tls
-            | Failure::Timeout
-            | Failure::Broken
-            | Failure::Superseded => Trigger::Timeout,
+            Failure::Dns | Failure::Connect | Failure::Tls | Failure::Timeout | Failure::Broken | Failure::Superseded => {
+                Trigger::Timeout
+            }
             Failure::ServerError(_) | Failure::Unreadable | Failure::TooLarge => Trigger::ServerError,
             Failure::RateLimit => Trigger::RateLimit,
             Failure::ModelNotFound => Trigger::ModelNotFound,

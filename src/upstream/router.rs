@@ -1,5 +1,6 @@
 //! Chooses the targets of each exchange, by what the caller asks for, how the targets stand, and the configured strategy.
 
+use super::Target;
 use super::balancer::{Balancer, Candidate};
 use super::dice::Dice;
 use super::hedge::HedgeBudget;
@@ -7,7 +8,6 @@ use super::moment::Moment;
 use super::parking::Cause;
 use super::pass::NotNow;
 use super::plan::{Plan, Rules};
-use super::Target;
 use crate::config::{MidStream, Providers, Strategy};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

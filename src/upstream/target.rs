@@ -1,5 +1,6 @@
 //! One provider endpoint, compiled: where it is, its key, its models, and how it stands.
 
+use super::balancer::Turn;
 use super::breaker::{Breaker, BreakerState};
 use super::capacity::Capacity;
 use super::catalog::Catalog;
@@ -7,7 +8,6 @@ use super::moment::Moment;
 use super::pace::Pace;
 use super::parking::Parking;
 use super::quota::Quota;
-use super::balancer::Turn;
 use crate::config::{AssistantPrefix, BaseUrl, CircuitBreaker, HealthProbe, ModelEntry, Pricing, Scheme, Secret, TargetConfig};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
