@@ -68,8 +68,13 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
         error.set_retry(true);
         return error;
     }
+    if *error.etype() == ErrorType::InvalidHTTPHeader {
+        // Pingora's words quote all it has read of such a head: a log line is no place for that.
+        error = Error::explain(ErrorType::InvalidHTTPHeader, "the head of the answer cannot be read").into_up();
+    }
     let failure = match error.etype() {
         _ if deadline => Failure::Timeout,
+        ErrorType::InvalidHTTPHeader => Failure::Unreadable,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
         _ => Failure::Broken,
     };
