@@ -320,7 +320,7 @@ impl Relay {
         }
         let chunk = match Chunk::read(&body) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            Err(_) if self.answer.is_watched() || !is_json(&body) => return Err(Stop::Failed(Failure::Unreadable)),
             Err(_) => return Ok(body),
         };
         self.tally.learn(&chunk);
@@ -375,6 +375,11 @@ fn may_finish(json: &[u8]) -> bool {
 /// Whether an object may report an error, likewise.
 fn may_fail(json: &[u8]) -> bool {
     memchr::memmem::find(json, b"\"error\"").is_some()
+}
+
+/// Whether it is JSON at all, to any depth.
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 /// The HTTP status an error inside a stream stands for.
