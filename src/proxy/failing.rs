@@ -112,7 +112,7 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
         return done(0);
     }
-    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
+    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error, started(session)));
     exchange.facts.refused = Some(refusal.clone());
     let status = refusal.status;
     if !started(session) {
@@ -161,7 +161,7 @@ fn is_answered(exchange: &mut Exchange) -> bool {
 }
 
 /// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
-fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
+fn exhausted(exchange: &mut Exchange, error: &Error, started: bool) -> Refusal {
     let attempts = exchange.admitted().map(|a| a.plan.attempts().to_vec()).unwrap_or_default();
     let begun = exchange.resuming().is_some();
     let relayed = exchange.relay().is_some();
@@ -169,7 +169,7 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         log::error!("an exchange failed without an attempt: {error}");
         return Refusal::upstream(502, "the request could not be forwarded");
     };
-    if begun || relayed && last.failure == Some(Failure::Broken) {
+    if begun || relayed && started && last.failure == Some(Failure::Broken) {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);
