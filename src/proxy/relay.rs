@@ -258,7 +258,10 @@ impl Relay {
         }
         let chunk = match Chunk::read(&data) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            // What begins with something else than JSON is no answer; what comes later is the caller's to see, unless it is watched.
+            Err(_) if self.answer.is_watched() || self.tally.chunks == 1 && !is_json(&data) => {
+                return Err(Stop::Failed(Failure::Unreadable));
+            }
             Err(_) => {
                 drop(data);
                 stream.hold.pass(event, &mut self.answer, out);
