@@ -27,6 +27,9 @@ mod leaving;
 /// The second target gets the whole request, however the first one fails and however the request came.
 #[path = "edge/failover.rs"]
 mod failover;
+/// Every way in which a target can fail: right attempts, right answer, right record, never a double delivery, never a wrong retry.
+#[path = "edge/drills.rs"]
+mod drills;
 /// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
 #[path = "edge/framing.rs"]
 mod framing;

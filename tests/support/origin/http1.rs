@@ -91,6 +91,19 @@ impl<T: Transport> Wire<T> {
         match act {
             Act::Hang => self.until_gone().await,
             Act::Close => Ok(Next::Close),
+            Act::Reset => Ok(Next::Reset),
+            Act::HalfClose => {
+                self.stream.shutdown().await?;
+                self.until_gone().await
+            }
+            Act::Endless { head, filler, gap } => {
+                self.write(head).await?;
+                loop {
+                    self.write(filler).await?;
+                    self.wait_for_turn(Pace::Gap(*gap), shared).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
             Act::Raw { bytes, per_write } => {
                 for part in bytes.chunks(*per_write) {
                     self.write(part).await?;
