@@ -61,8 +61,8 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
         return error;
     }
     // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
-    let untouched = exchange.relay().is_none();
-    if let (true, true, false, Some(admitted)) = (reused, untouched, deadline, exchange.admitted())
+    let stale = reused && !deadline && exchange.relay().is_none() && !was_alive(&error);
+    if let (true, Some(admitted)) = (stale, exchange.admitted())
         && !std::mem::replace(&mut admitted.stale_retry, true)
     {
         error.set_retry(true);
@@ -79,6 +79,14 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
         _ => Failure::Broken,
     };
     fail(session, exchange, failure.into(), error)
+}
+
+/// Whether the error shows that there was someone at the other end: bytes that are no head, or a reset of this one stream. A stream
+/// refused unread (RFC 9113, section 8.7) may be asked for again like one on a dead connection.
+fn was_alive(error: &Error) -> bool {
+    let reset = error.root_cause().downcast_ref::<h2::Error>().filter(|cause| cause.is_reset() && cause.is_remote());
+    *error.etype() == ErrorType::InvalidHTTPHeader
+        || reset.is_some_and(|cause| cause.reason() != Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Marks the current attempt failed and says, by the error, whether another one follows: any while the caller has seen nothing of
