@@ -20,7 +20,7 @@ const WATCHED: &str = "pii-detector, audit-logger";
 const UNWATCHED: &str = "audit-logger";
 
 /// The spare target is there, nothing is asked twice, and the callers speak HTTP/1.1.
-const PLAIN: Manner = Manner { alone: false, retries: 0, http2: false, chain: UNWATCHED, padding: 0 };
+const PLAIN: Manner = Manner { alone: false, retries: 0, http2: false, upstream_http2: false, chain: UNWATCHED, padding: 0 };
 
 #[tokio::test]
 async fn the_next_target_answers_after_one_attempt() {
@@ -51,6 +51,13 @@ async fn every_attempt_gets_the_whole_of_a_large_request() {
 async fn callers_over_http2_see_the_same() {
     run(Manner { retries: 1, http2: true, chain: WATCHED, padding: KIB, ..PLAIN }).await;
     run(Manner { alone: true, http2: true, padding: 200 * KIB, ..PLAIN }).await;
+}
+
+#[tokio::test]
+async fn targets_that_speak_http2_are_judged_alike() {
+    run(Manner { upstream_http2: true, chain: WATCHED, ..PLAIN }).await;
+    run(Manner { upstream_http2: true, retries: 1, padding: 200 * KIB, ..PLAIN }).await;
+    run(Manner { upstream_http2: true, retries: 1, alone: true, http2: true, ..PLAIN }).await;
 }
 
 #[tokio::test]
@@ -85,6 +92,24 @@ async fn a_pause_that_fits_is_waited_out_and_one_that_does_not_is_relayed() {
         assert_eq!(text.contains("from-first"), posts == 2, "{text}");
         assert_eq!(origin.requests().len(), posts);
         assert_ne!(gateway.completed().await["fallback"], true);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_died_is_no_failure_and_one_that_speaks_is_no_dead_one() {
+    let dead = Origin::start().await.chats_as_asked(&["from-first"]).then().closes_without_answer().then().chat("from-first");
+    let alive =
+        Origin::start().await.chats_as_asked(&["from-first"]).then().raw("SSH-2.0-OpenSSH_9.6\r\n\r\n").then().chat("from-first");
+    for (first, posts, attempts, says) in [(dead, 3, "1", "from-first"), (alive, 2, "2", "from-spare")] {
+        let spare = Origin::start().await.chat("from-spare");
+        let gateway = Run::chain(UNWATCHED, &[first.url(), spare.url()]).start().await;
+        gateway.chat("hi").send().await.expect("an answer").text().await.expect("a body");
+        let answer = gateway.chat("hi").send().await.expect("an answer");
+        assert_eq!(answer.headers()["x-keeptrusts-attempts"], attempts);
+        assert!(answer.text().await.expect("a body").contains(says));
+        assert_eq!(first.requests().len(), posts);
+        let records = gateway.audit("llm.request.completed", 2).await;
+        assert_eq!(records[1]["attempts"].as_array().map(Vec::len), attempts.parse().ok(), "{:#}", records[1]);
     }
 }
 

@@ -1,7 +1,6 @@
 //! One pass through the table of faults: what is seen of each drill is compared, as a whole, with what the rules say.
 
 use super::table::{Again, Asked, FIRST, Fault, Last, Place, faults};
-use crate::support::origin::Request;
 use crate::support::{Door, Gateway, Origin, Run};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -23,6 +22,8 @@ pub struct Manner {
     pub retries: u32,
     /// Over HTTP/2, all on one connection.
     pub http2: bool,
+    /// The faults are those of targets behind TLS that speak HTTP/2; for those that can be had there.
+    pub upstream_http2: bool,
     pub chain: &'static str,
     /// Further bytes of the prompt.
     pub padding: usize,
@@ -45,6 +46,14 @@ enum Scene {
     Nothing,
 }
 
+/// What a target was asked.
+struct Post {
+    model: String,
+    prompt: String,
+    /// The script left the body unread.
+    unread: bool,
+}
+
 /// Goes through the whole table, and fails with everything that is not as it should be.
 pub async fn run(manner: Manner) {
     let faults = faults();
@@ -55,10 +64,12 @@ pub async fn run(manner: Manner) {
             if fault.asked == (if streamed { Asked::Plainly } else { Asked::Streamed }) {
                 continue;
             }
-            drills.push(Drill::prepare(fault, streamed, drills.len(), manner).await);
+            drills.extend(Drill::prepare(fault, streamed, drills.len(), manner).await);
         }
     }
-    let gateway = Run::config(config(&drills, &spare, manner)).env("KEY", "key").start().await;
+    let run = Run::config(config(&drills, &spare, manner)).env("KEY", "key");
+    let trusted = drills.iter().filter(|_| manner.upstream_http2).filter_map(Drill::origin);
+    let gateway = trusted.fold(run, Run::trusts).start().await;
     let builder = reqwest::Client::builder().no_proxy();
     let client = if manner.http2 { builder.http2_prior_knowledge() } else { builder.http1_only().pool_max_idle_per_host(0) };
     let client = client.build().expect("a client");
@@ -73,11 +84,11 @@ pub async fn run(manner: Manner) {
     let asked = drills.len() + answers.iter().filter(|seen| seen.get("later").is_some()).count();
     let records = gateway.audit("llm.request.completed", asked).await;
     assert_eq!(records.len(), asked, "one record a request");
-    let mut wrong = String::new();
+    let (mut wrong, spared) = (String::new(), posts(&spare));
     for (drill, mut seen) in drills.iter().zip(answers) {
         let record = records.iter().find(|record| record["request_id"] == drill.id.as_str());
         seen["record"] = record.map(record_of).unwrap_or_default();
-        seen["asked"] = drill.requests(&spare);
+        seen["asked"] = drill.requests(&spared);
         let expected = drill.expected(manner);
         let differences = differences("", &expected, &seen);
         if !differences.is_empty() {
@@ -88,8 +99,16 @@ pub async fn run(manner: Manner) {
 }
 
 impl<'a> Drill<'a> {
-    async fn prepare(fault: &'a Fault, streamed: bool, number: usize, manner: Manner) -> Drill<'a> {
+    async fn prepare(fault: &'a Fault, streamed: bool, number: usize, manner: Manner) -> Option<Drill<'a>> {
         let scene = match &fault.place {
+            Place::Script(script) if manner.upstream_http2 => {
+                let origin = script(Origin::start_tls().await);
+                if origin.needs_http1() {
+                    return None;
+                }
+                Scene::Origin(origin)
+            }
+            _ if manner.upstream_http2 => return None,
             Place::Door(open, _) => Scene::Door(open().await),
             Place::Nowhere => Scene::Nothing,
             Place::Impostor => Scene::Origin(Origin::start_tls().await.chats_as_asked(&[FIRST])),
@@ -97,7 +116,14 @@ impl<'a> Drill<'a> {
         };
         let id = format!("f{number}{}", if streamed { "s" } else { "p" });
         let prompt = format!("drill {id} {}", "words and words. ".repeat(manner.padding / 17));
-        Drill { fault, streamed, id, prompt, scene }
+        Some(Drill { fault, streamed, id, prompt, scene })
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        match &self.scene {
+            Scene::Origin(origin) => Some(origin),
+            _ => None,
+        }
     }
 
     fn url(&self) -> String {
@@ -146,22 +172,17 @@ impl<'a> Drill<'a> {
     }
 
     /// How often each target got the request, and whether what it got is what was sent.
-    fn requests(&self, spare: &Origin) -> Value {
-        let is_ours = |request: &Request| {
-            request.method == "POST" && request.json()["messages"][0]["content"].as_str().is_some_and(|text| text == self.prompt)
+    fn requests(&self, spared: &[Post]) -> Value {
+        let later = format!("{}-later", self.prompt);
+        let count = |posts: &[Post], model: &str, prompt: &str| {
+            posts.iter().filter(|post| self.fault.unread && post.unread || post.model == model && post.prompt == prompt).count()
         };
-        let asked_later = |request: &Request| request.text().contains(&format!("{}-later", self.prompt));
-        let first = match &self.scene {
-            Scene::Origin(origin) => origin.requests(),
-            _ => Vec::new(),
-        };
-        let whole = first.iter().filter(|r| self.fault.unread || is_ours(r) && r.json()["model"] == self.model().as_str());
-        let spare = spare.requests();
+        let first = self.origin().map(posts).unwrap_or_default();
         json!({
             "first": first.len(),
-            "first, whole": whole.count(),
-            "spare": spare.iter().filter(|r| is_ours(r) && r.json()["model"] == "m-spare").count(),
-            "spare, later": spare.iter().filter(|r| asked_later(r)).count(),
+            "first, whole": count(&first, &self.model(), &self.prompt),
+            "spare": count(spared, "m-spare", &self.prompt),
+            "spare, later": count(spared, "m-spare", &later),
         })
     }
 
@@ -237,6 +258,17 @@ impl<'a> Drill<'a> {
             "attempts": null, "failed": null, "said": {"answers": 0, "done": 0},
         })
     }
+}
+
+/// Everything a target was asked; each body is read once.
+fn posts(origin: &Origin) -> Vec<Post> {
+    let posts = origin.requests().into_iter().filter(|request| request.method == "POST");
+    let read = posts.map(|request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Post { model: text(&body["model"]), prompt: text(&body["messages"][0]["content"]), unread: request.body.is_empty() }
+    });
+    read.collect()
 }
 
 /// How many answers of targets a body holds, of whichever target, and how many ends of a stream.

@@ -205,6 +205,12 @@ impl Origin {
         })
     }
 
+    /// Whether a step of the script is for HTTP/1.1 only.
+    pub fn needs_http1(&self) -> bool {
+        let only_http1 = |act: &Act| matches!(act, Act::Raw { .. } | Act::HalfClose | Act::Endless { .. });
+        self.shared.log().script.iter().any(|step| only_http1(&step.act))
+    }
+
     fn step(self, act: Act) -> Origin {
         self.shared.log().script.push(Step::new(act));
         self
