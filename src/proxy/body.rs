@@ -30,7 +30,7 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
     let had_begun = relay.tally.first_byte.is_some();
     let fed = relay.feed(piece, end);
     if let (false, Some(now)) = (had_begun, relay.tally.first_byte) {
-        admitted.first_byte(now);
+        admitted.first_byte(relay.status, now);
     }
     if let Some(target) = admitted.plan.current() {
         admitted.replay.deadline_in(Some(target.stream_timeout));

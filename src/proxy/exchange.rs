@@ -224,9 +224,11 @@ impl Admitted {
         self.draft.body_for(&Ask::of(target, model, continuing))
     }
 
-    /// The first byte of an answer's body is here: who runs beside it is too late.
-    pub fn first_byte(&mut self, now: Instant) {
-        self.plan.first_byte(now);
+    /// The first byte of an answer's body is here: who runs beside it is too late. How fast a target refuses is not its pace.
+    pub fn first_byte(&mut self, status: u16, now: Instant) {
+        if status < 400 {
+            self.plan.first_byte(now);
+        }
         if let Some(race) = self.race.take() {
             self.replay.race(None);
             race.give_up(&mut self.plan);

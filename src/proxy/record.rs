@@ -188,6 +188,7 @@ fn attempt(attempt: &upstream::Attempt) -> Attempt {
     Attempt {
         target: attempt.target.to_string(),
         model: attempt.model.to_string(),
+        configured_model: attempt.configured_model.as_deref().map(Into::into),
         result: match attempt.status {
             Some(status) => AttemptResult::Status(status),
             None => AttemptResult::Error(reason.unwrap_or("unknown").into()),
