@@ -1,6 +1,7 @@
 //! What journeys are made of: a gateway process, a scripted origin, an audit log to read back.
 
 pub mod gateway;
+pub mod health;
 pub mod origin;
 pub mod sockets;
 pub mod wire;
