@@ -117,6 +117,30 @@ async fn those_who_wait_are_served_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
+async fn a_reload_loses_nobody_who_waits_and_counts_them_on() {
+    for bound in [Target, Whole] {
+        let origin = Origin::start().await.streams_text(&["a"]).gated().then().chat("next");
+        let gateway = room_for_one(bound, &origin, "max_waiting: 2, timeout_ms: 30000").await;
+        let mut pending = vec![occupy(&gateway, &origin).await, line_up(&gateway, "waits", 1).await];
+        let path = gateway.dir().join("policy-config.yaml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, config.replace("version: 1.0.0", "version: 1.0.1")).unwrap();
+        gateway.signal("HUP");
+        let health = gateway.until_health("reloaded", |health| health["pack"]["version"] == "1.0.1").await;
+        assert_eq!((&health["requests"]["waiting"], &health["targets"][0]["in_flight"]), (&json!(1), &json!(1)), "{bound:?}");
+        pending.push(line_up(&gateway, "waits", 2).await);
+        assert_eq!(gateway.chat("too many").send().await.unwrap().status(), 503, "{bound:?}");
+        for _ in 0..EVENTS {
+            origin.next_event().await;
+        }
+        for one in pending {
+            assert_eq!(status(one).await, 200, "{bound:?}");
+        }
+        gateway.until_idle().await;
+    }
+}
+
+#[tokio::test]
 async fn who_cannot_wait_is_told_to_come_back_and_the_pages_still_answer() {
     let cases = [
         ("max_waiting: 1, timeout_ms: 30000", "queue_full"),

@@ -3,7 +3,7 @@
 use crate::support::origin::vacant;
 use crate::support::{Gateway, Origin, Run};
 use futures::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Callers that ask at a time, again and again over a connection of their own.
@@ -182,11 +182,10 @@ async fn when_no_target_may_be_asked_the_caller_hears_at_once_and_when_to_come_b
         for (n, state) in states.iter().enumerate() {
             assert_eq!(health["targets"][n]["state"], *state, "{answers:?}: {health:#}");
         }
-        let record = gateway.audit("llm.request.completed", 2).await.remove(1);
-        assert_eq!(
-            (&record["http_status"], record.get("attempts").is_none_or(|a| a == &Value::Array(vec![]))),
-            (&status.into(), true)
-        );
+        let untried = |record: &&Value| record.get("attempts").is_none_or(|attempts| *attempts == json!([]));
+        let records = gateway.audit("llm.request.completed", 2).await;
+        let recorded: Vec<&Value> = records.iter().filter(untried).map(|record| &record["http_status"]).collect();
+        assert_eq!(recorded, [&json!(status)], "{records:#?}");
     });
     join_all(checks).await;
 }
@@ -246,8 +245,11 @@ async fn a_target_that_asks_for_a_pause_gets_it_and_is_asked_again_after_it() {
         let answer = gateway.chat("hi").send().await.unwrap();
         assert_eq!((answer.status().as_u16(), &answer.headers()["x-keeptrusts-attempts"]), (200, &"2".parse().unwrap()));
         let (parked, other) = (gateway.standing("t0").await, gateway.standing("t1").await);
-        assert!(parked["parked"]["seconds"].as_f64().unwrap() * 1e3 <= pause as f64, "{parked:#}");
-        assert_eq!((&parked["state"], &parked["parked"]["why"]), (&"parked".into(), &why.into()), "{parked:#}");
+        // Unless the machine was so busy that it is over already.
+        if began.elapsed() < Duration::from_millis(pause) {
+            assert!(parked["parked"]["seconds"].as_f64().unwrap() * 1e3 <= pause as f64, "{parked:#}");
+            assert_eq!((&parked["state"], &parked["parked"]["why"]), (&"parked".into(), &why.into()), "{parked:#}");
+        }
         assert!(other.get("parked").is_none(), "{other:#}");
         while served(gateway.chat("hi")).await == "t1" {}
         assert!(began.elapsed() >= Duration::from_millis(pause), "{status} {headers:?}: {:?}", began.elapsed());
