@@ -2,6 +2,7 @@
 
 pub mod doors;
 pub mod gateway;
+pub mod health;
 pub mod origin;
 pub mod sockets;
 pub mod wire;
