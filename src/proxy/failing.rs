@@ -2,6 +2,7 @@
 
 use super::attempt::FAILED;
 use super::exchange::{Exchange, Phase};
+use super::race::Race;
 use super::replay::{self, DEADLINE, INTERRUPTED, OVERTAKEN, STOPPED};
 use super::{local, resume};
 use crate::refusal::Refusal;
@@ -94,7 +95,10 @@ pub fn fail(session: &Session, exchange: &mut Exchange, failed: Failed, mut erro
     }
     let next = admitted.plan.failed(failure, retry_after, &gateway.router.rules, now, &mut admitted.dice);
     log::warn!("target {target}: {}: {error}; {next:?}", failure.as_str());
-    error.set_retry(next != Next::GiveUp);
+    // A rival under way is a target still to be heard, even where no other may be asked any more.
+    let moves_on = gateway.router.rules.triggers.contains(&failure.trigger());
+    let races = moves_on && admitted.race.as_ref().is_some_and(Race::may_be_won);
+    error.set_retry(next != Next::GiveUp || races);
     error
 }
 

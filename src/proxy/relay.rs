@@ -378,7 +378,7 @@ fn may_fail(json: &[u8]) -> bool {
 }
 
 /// The HTTP status an error inside a stream stands for.
-fn error_status(json: &[u8]) -> u16 {
+pub(super) fn error_status(json: &[u8]) -> u16 {
     let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let named =
         ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
