@@ -16,6 +16,10 @@ mod fidelity;
 #[path = "edge/faults.rs"]
 mod faults;
 
+/// `kt doctor` finds what would keep a gateway from running well.
+#[path = "edge/doctor.rs"]
+mod doctor;
+
 /// Connections are kept, resumed and never held up: what a provider and a caller see of them under load.
 #[path = "edge/connections.rs"]
 mod connections;

@@ -1,7 +1,7 @@
 //! One attempt: the target's turn, what it is sent, and what its head means.
 
 use super::exchange::{Exchange, Phase, Served};
-use super::failing::{Failed, fail};
+use super::failing::{Failed, fail, started};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
 use super::replay::STOPPED;
 use super::{forward, race, resume, turn};
@@ -109,7 +109,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         Some(failure) => {
             let failed = Failed { failure, retry_after: retry_after(&head.headers, SystemTime::now()) };
             let error = fail(session, exchange, failed, Error::explain(ErrorType::HTTPStatus(status), "the target failed"));
-            if error.retry() || failure == Failure::Unreadable || exchange.admitted().is_some_and(|a| a.resuming.is_some()) {
+            if error.retry() || failure == Failure::Unreadable || started(session) {
                 return Err(error);
             }
             // Nothing is left to ask: the caller gets the provider's own words.

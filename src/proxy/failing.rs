@@ -126,10 +126,12 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if let Phase::Answering(_, relay) = &mut exchange.phase
         && relay.is_stream()
     {
+        // The provider's own words, where they were kept back, are the one error event there is.
+        let own = relay.has_last_words();
         let (text, refused) = relay.cut(true);
-        let refusal = refused.unwrap_or(refusal);
-        let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
-        exchange.facts.refused = Some(refusal);
+        let event = (!own || refused.is_some()).then(|| refused.as_ref().unwrap_or(&refusal).event(&exchange.facts.request_id));
+        let last = [&text[..], event.as_deref().unwrap_or_default()].concat();
+        exchange.facts.refused = Some(refused.unwrap_or(refusal));
         match session.write_response_body(Some(last.into()), true).await {
             Ok(()) => replay::close(&mut session.downstream_session).await,
             Err(error) => log::debug!("the caller left before the end of its stream: {error}"),

@@ -51,6 +51,8 @@ pub struct Tally {
     pub chunks: u64,
     /// When the first byte of the body arrived.
     pub first_byte: Option<Instant>,
+    /// When the first byte of the target that answers now did: another one than the first where a stream is gone on with.
+    pub target_began: Option<Instant>,
     /// When the last did.
     pub last_byte: Option<Instant>,
     /// The answer came to its proper end: `[DONE]`, a finish reason, or a whole body.
@@ -59,6 +61,8 @@ pub struct Tally {
     pub error: Option<u16>,
     /// Body bytes handed to the caller.
     pub bytes: u64,
+    /// The target that answers now has told its id and model.
+    named: bool,
 }
 
 enum Form {
@@ -128,6 +132,7 @@ impl Relay {
         if piece.as_ref().is_some_and(|p| !p.is_empty()) {
             let now = Instant::now();
             self.tally.first_byte.get_or_insert(now);
+            self.tally.target_began.get_or_insert(now);
             self.tally.last_byte = Some(now);
         }
         let out = match &mut self.form {
@@ -199,6 +204,8 @@ impl Relay {
         stream.last = None;
         stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default(), how));
         self.tally.error = None;
+        self.tally.target_began = None;
+        self.tally.named = false;
         self.left.push(comment);
         stream.hold.resume(&mut self.answer)
     }
@@ -235,9 +242,11 @@ impl Relay {
             // After [DONE] or an error nothing is said any more.
             return Ok(());
         }
-        if stream.resumed.is_some() {
-            return self.on_resumed(event, out);
-        }
+        if stream.resumed.is_some() { self.on_resumed(event, out) } else { self.on_new(event, out) }
+    }
+
+    fn on_new(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         if event.is_done() {
             stream.hold.end(&mut self.answer, out)?;
             stream.done = true;
@@ -282,24 +291,20 @@ impl Relay {
         Ok(())
     }
 
-    /// The first events of a stream that goes on: without what the caller has seen already.
+    /// An event of a stream that goes on: without what the caller has seen already.
     fn on_resumed(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         let Some(resumed) = &mut stream.resumed else { return Ok(()) };
-        let (new, still) = resumed.sift(event).map_err(|_| Stop::Failed(Failure::Unreadable))?;
-        let sifting = if still { stream.resumed.take() } else { None };
-        stream.resumed = None;
-        new.into_iter().try_for_each(|event| self.on_event(event, out))?;
-        if let Form::Stream(stream) = &mut self.form {
-            stream.resumed = sifting;
-        }
-        Ok(())
+        let new = resumed.sift(event).map_err(|_| Stop::Failed(Failure::Unreadable))?;
+        new.into_iter().try_for_each(|event| self.on_new(event, out))
     }
 
     fn end_stream(&mut self, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         let last = std::mem::replace(&mut stream.decoder, Decoder::new(MAX_EVENT)).finish();
         if let Some(event) = last {
+            // Something may follow it: an error event, or another target's.
+            let event = if event.is_done() { event } else { event.terminated() };
             self.on_event(event, out)?;
         }
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
@@ -338,9 +343,9 @@ impl Tally {
         for (_, reason) in &chunk.finish {
             self.finish_reasons.push(reason.to_string());
         }
-        if self.id.is_none() {
-            self.id = chunk.id.as_deref().map(Into::into);
-            self.model = chunk.model.as_deref().map(Into::into);
+        if !std::mem::replace(&mut self.named, true) {
+            self.id = chunk.id.as_deref().map(Into::into).or(self.id.take());
+            self.model = chunk.model.as_deref().map(Into::into).or(self.model.take());
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::proxy::probe;
 use crate::upstream::{Moment, Target};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use http::header::DATE;
 use pingora_core::connectors::http::Connector;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use pingora_core::{Error, ErrorType, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often due probes are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -54,14 +55,14 @@ async fn check(connector: &Connector, target: &Target) {
     let outcome = tokio::time::timeout(target.probe.timeout, ask(connector, target)).await;
     let failed = match outcome {
         // Any answer below 500 shows that the target is there; a wrong key or path shows up in traffic.
-        Ok(Ok((status, body))) if status < 500 => {
-            if status == 200 && target.probe_path().ends_with("/models") {
-                learn(target, &body);
+        Ok(Ok(answer)) if answer.status < 500 => {
+            if answer.status == 200 && target.probe_path().ends_with("/models") {
+                learn(target, &answer.body);
             }
             None
         }
-        Ok(Ok((status, _))) => Some(format!("it answered {status}")),
-        Ok(Err(error)) => Some(error.to_string()),
+        Ok(Ok(answer)) => Some(format!("it answered {}", answer.status)),
+        Ok(Err(error)) => Some(reason(&error)),
         Err(_) => Some(format!("no answer in {:?}", target.probe.timeout)),
     };
     let breaker = &target.standing.breaker;
@@ -93,15 +94,30 @@ fn learn(target: &Target, body: &[u8]) {
     }
 }
 
-/// The status and the body of the probe's answer; a body beyond the bound is left unread.
-async fn ask(connector: &Connector, target: &Target) -> Result<(u16, Vec<u8>)> {
+/// What a target answers to its probe.
+pub(super) struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// What it says the time is.
+    pub date: Option<SystemTime>,
+    /// The body of a 200, as far as it is read.
+    pub body: Vec<u8>,
+}
+
+/// Asks a target what its probe asks.
+///
+/// # Errors
+/// No answer: its name, the connection, TLS, or what came over it.
+pub(super) async fn ask(connector: &Connector, target: &Target) -> Result<Answer> {
     let Some(address) = target.address() else { return Error::e_explain(ErrorType::ConnectError, "its name is not resolved") };
     let (peer, head) = probe(target, address)?;
     let (mut session, _) = connector.get_http_session(&*peer).await?;
     session.write_request_header(Box::new(head)).await?;
     session.finish_request_body().await?;
     session.read_response_header().await?;
-    let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    let head = session.response_header();
+    let status = head.map_or(0, |head| head.status.as_u16());
+    let date = head.and_then(|head| httpdate::parse_http_date(head.headers.get(DATE)?.to_str().ok()?).ok());
     let mut body = Vec::new();
     while status == 200 && body.len() < MAX_BODY {
         match session.read_response_body().await? {
@@ -110,7 +126,14 @@ async fn ask(connector: &Connector, target: &Target) -> Result<(u16, Vec<u8>)> {
         }
     }
     session.shutdown().await;
-    Ok((status, body))
+    Ok(Answer { status, date, body })
+}
+
+/// Pingora's errors tell the whole way down: the first word and the last are what people need.
+pub(super) fn reason(error: &Error) -> String {
+    let text = error.to_string();
+    let last = text.rsplit("cause: ").next().unwrap_or_default().trim();
+    format!("{}: {last}", error.etype().as_str())
 }
 
 /// Keeps the metric of its state, and says when it cooled down though nobody asks for it.

@@ -16,6 +16,8 @@ pub struct Attempt {
     pub target: Arc<str>,
     /// The model it was asked for.
     pub model: Arc<str>,
+    /// What the config calls that model, where its provider calls it otherwise.
+    pub configured_model: Option<Arc<str>>,
     /// Why it failed; `None` when it gave the answer.
     pub failure: Option<Failure>,
     /// The HTTP status it answered with, if it did.
@@ -192,7 +194,9 @@ impl Plan {
             }
             _ => {
                 // Should a rival be awaited and fail as well, nothing is left.
-                self.steps[self.at].done = true;
+                if let Some(step) = self.steps.get_mut(self.at) {
+                    step.done = true;
+                }
                 Next::GiveUp
             }
         }
@@ -267,8 +271,10 @@ impl Plan {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
         step.target.standing.quota.spend(self.tokens);
-        let (target, model) = (step.target.id.clone(), model.clone());
-        self.attempts.push(Attempt { target, model, failure: Some(failure), status, took });
+        let (target, model) = (step.target.clone(), model.clone());
+        let configured_model = self.renamed(&target, &model);
+        let attempt = Attempt { target: target.id.clone(), model, configured_model, failure: Some(failure), status, took };
+        self.attempts.push(attempt);
     }
 
     fn go(&mut self, at: usize, pass: Pass, since: Instant) {
@@ -308,10 +314,18 @@ impl Plan {
         Some(behind + self.steps.get(behind..)?.iter().position(open)?)
     }
 
+    /// The configured name of a model its provider renamed.
+    fn renamed(&self, target: &Target, model: &str) -> Option<Arc<str>> {
+        let configured = target.configured_model(&self.wanted);
+        (configured != model).then(|| configured.into())
+    }
+
     fn note(&mut self, failure: Option<Failure>, status: Option<u16>, now: Instant) {
         let Some(step) = self.steps.get(self.at) else { return };
         let took = now.saturating_duration_since(self.since);
-        let attempt = Attempt { target: step.target.id.clone(), model: self.model.clone(), failure, status, took };
+        let (target, model) = (step.target.id.clone(), self.model.clone());
+        let configured_model = self.renamed(&step.target, &model);
+        let attempt = Attempt { target, model, configured_model, failure, status, took };
         match self.answering.take().and_then(|at| self.attempts.get_mut(at)) {
             Some(begun) => *begun = attempt,
             None => self.attempts.push(attempt),

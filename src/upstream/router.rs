@@ -138,8 +138,14 @@ impl Router {
             turn: &standing.turn,
             weight: target.weight,
             in_flight: standing.capacity.in_flight(),
-            first_token: standing.pace.median_first_token(self.window, self.min_samples, now),
-            throughput: standing.pace.median_throughput(self.window, self.min_samples, now),
+            first_token: match self.strategy {
+                Strategy::LowestLatency => standing.pace.median_first_token(self.window, self.min_samples, now),
+                _ => None,
+            },
+            throughput: match self.strategy {
+                Strategy::HighestThroughput => standing.pace.median_throughput(self.window, self.min_samples, now),
+                _ => None,
+            },
         }
     }
 }

@@ -136,6 +136,17 @@ impl Run {
         self.start_in(dir).await
     }
 
+    /// `kt doctor` on its config: the exit code and the report.
+    pub async fn doctor(self) -> (i32, Value) {
+        let dir = TempDir::new().expect("a temporary directory");
+        std::fs::write(dir.path().join("policy-config.yaml"), &self.config).expect("the config");
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_kt"));
+        doctor.args(["doctor", "--json"]).envs(self.env).env_remove("STATE_DIRECTORY").current_dir(dir.path());
+        // The origins it asks live in this very thread.
+        let output = tokio::task::spawn_blocking(move || doctor.output().expect("kt runs")).await.expect("it ends");
+        (output.status.code().expect("an exit code"), serde_json::from_slice(&output.stdout).expect("a report"))
+    }
+
     /// Starts it in a directory that holds its config, and perhaps an audit log.
     pub async fn start_in(self, dir: TempDir) -> Gateway {
         let (port, admin) = (free_port(), free_port());
