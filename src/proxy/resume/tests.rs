@@ -11,7 +11,7 @@ fn sifted(seen: &str, how: Prefix, deltas: &[Value]) -> Vec<Value> {
     for delta in deltas {
         let finish = if delta.get("end").is_some() { json!("stop") } else { Value::Null };
         let chunk = json!({"id": "2", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
-        let event = reread(Bytes::from(format!("data: {chunk}\n\n")), &Event::default());
+        let event = Decoder::default().push(Bytes::from(format!("data: {chunk}\n\n"))).next().expect("an event").expect("short");
         out.extend(resumed.sift(event).expect("chunks"));
     }
     out.iter().map(|event| serde_json::from_slice(&event.data().expect("data")).expect("JSON")).collect()
