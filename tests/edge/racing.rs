@@ -153,7 +153,8 @@ async fn a_target_that_does_not_even_connect_is_overtaken_at_once() {
 async fn connections_made_under_the_threat_of_a_race_are_kept() {
     let first = Origin::start().await.chat("first");
     let second = Origin::start().await.chat("second");
-    let gateway = run(&[first.url(), second.url()]).start().await;
+    let hedge = HEDGE.replace("after_ms: 30", "after_ms: 20000");
+    let gateway = Run::chain(CHAIN, &[first.url(), second.url()]).with(&hedge).start().await;
     for _ in 0..5 {
         assert!(gateway.chat("hi").send().await.unwrap().text().await.unwrap().contains("first"));
     }
