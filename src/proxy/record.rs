@@ -94,7 +94,8 @@ pub fn cost(gateway: &Gateway, facts: &Facts, usage: Usage, attempts: &[upstream
     let cost = fresh as f64 * served.input_price_per_million
         + usage.cached_tokens as f64 * served.cached_input_price_per_million
         + usage.output_tokens as f64 * served.output_price_per_million;
-    let given_up = attempts.iter().filter(|a| a.failure == Some(Failure::Superseded) && a.status.is_none_or(|status| status < 400));
+    let given_up =
+        attempts.iter().filter(|a| a.failure == Some(Failure::Superseded) && a.status.is_none_or(|status| status < 400));
     let given_up = given_up.filter_map(|a| pricing(&a.target));
     let given_up: f64 = given_up.map(|p| usage.input_tokens as f64 * p.input_price_per_million).sum();
     Some((cost + given_up) / 1e6)

@@ -3,18 +3,25 @@
 //! A stream leaves as it arrives, in the very same `Bytes` when nothing changed. Any other answer is gathered up to a bound and
 //! judged whole, so that it can still become a refusal, or be asked of another target when it breaks off.
 
+mod pieces;
+mod tally;
+
+pub use tally::{Tally, error_status};
+
 use super::hold::{Hold, judge_whole};
 use super::resume::Resumed;
 use super::said::Said;
-use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
+use crate::openai::chunk::{Chunk, may_hold_usage};
 use crate::openai::request::Prefix;
 use crate::openai::sse::{Decoder, Event, Events};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use pieces::{Gathered, concat};
 use pingora_http::ResponseHeader;
 use std::time::Instant;
+use tally::{may_fail, may_finish};
 
 /// A gathered answer is at most this long unless `size_limits.max_response_bytes` says otherwise, in bytes.
 pub const DEFAULT_MAX_RESPONSE: u64 = 64 << 20;
@@ -34,35 +41,6 @@ pub struct Relay {
     /// What was decided when the answer stopped, and has not left yet.
     left: Vec<Bytes>,
     form: Form,
-}
-
-/// What an answer taught.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Tokens, as the provider counts them.
-    pub usage: Option<Usage>,
-    /// Why each choice ended.
-    pub finish_reasons: Vec<String>,
-    /// The provider's id of the answer.
-    pub id: Option<String>,
-    /// The model that answered, as the provider names it.
-    pub model: Option<String>,
-    /// Events with data, `[DONE]` aside.
-    pub chunks: u64,
-    /// When the first byte of the body arrived.
-    pub first_byte: Option<Instant>,
-    /// When the first byte of the target that answers now did: another one than the first where a stream is gone on with.
-    pub target_began: Option<Instant>,
-    /// When the last did.
-    pub last_byte: Option<Instant>,
-    /// The answer came to its proper end: `[DONE]`, a finish reason, or a whole body.
-    pub whole: bool,
-    /// The provider reported an error inside the stream: its status, 500 when it names none.
-    pub error: Option<u16>,
-    /// Body bytes handed to the caller.
-    pub bytes: u64,
-    /// The target that answers now has told its id and model.
-    named: bool,
 }
 
 enum Form {
@@ -137,7 +115,7 @@ impl Relay {
         }
         let out = match &mut self.form {
             Form::Whole { body, cap } => {
-                body.push(piece, *cap)?;
+                body.push(piece, *cap).map_err(Stop::Failed)?;
                 if end { Some(self.finish_whole()?) } else { None }
             }
             Form::Stream(_) => self.feed_stream(piece, end)?,
@@ -333,89 +311,4 @@ impl Relay {
         let edited = judge_whole(&chunk, &mut self.answer)?;
         Ok(edited.map_or(body.clone(), Bytes::from))
     }
-}
-
-impl Tally {
-    fn learn(&mut self, chunk: &Chunk<'_>) {
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
-        }
-        for (_, reason) in &chunk.finish {
-            self.finish_reasons.push(reason.to_string());
-        }
-        if !std::mem::replace(&mut self.named, true) {
-            self.id = chunk.id.as_deref().map(Into::into).or(self.id.take());
-            self.model = chunk.model.as_deref().map(Into::into).or(self.model.take());
-        }
-    }
-}
-
-/// Pieces of a body until it is whole; one piece is not copied.
-#[derive(Default)]
-struct Gathered(Vec<Bytes>, u64);
-
-impl Gathered {
-    fn push(&mut self, piece: Option<Bytes>, cap: u64) -> Result<(), Stop> {
-        let Some(piece) = piece.filter(|p| !p.is_empty()) else { return Ok(()) };
-        self.1 += piece.len() as u64;
-        if self.1 > cap {
-            return Err(Stop::Failed(Failure::TooLarge));
-        }
-        self.0.push(piece);
-        Ok(())
-    }
-
-    fn into_bytes(self) -> Bytes {
-        join(self.0)
-    }
-}
-
-/// Whether an object may end a choice: as cheap as [`may_hold_usage`], and as approximate.
-fn may_finish(json: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(json, b"\"finish_reason\"") else { return false };
-    let value = json[at + b"\"finish_reason\"".len()..].iter().find(|b| !matches!(b, b':' | b' '));
-    value.is_some_and(|b| *b != b'n')
-}
-
-/// Whether an object may report an error, likewise.
-fn may_fail(json: &[u8]) -> bool {
-    memchr::memmem::find(json, b"\"error\"").is_some()
-}
-
-/// The HTTP status an error inside a stream stands for.
-pub(super) fn error_status(json: &[u8]) -> u16 {
-    let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-    let named =
-        ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
-    named.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)).unwrap_or(500)
-}
-
-/// The events that leave with one piece, as few buffers as can be: neighbours within `piece` are one slice of it.
-fn concat(out: Vec<Bytes>, piece: &Bytes) -> Option<Bytes> {
-    let base = piece.as_ptr() as usize;
-    let mut parts: Vec<Bytes> = Vec::with_capacity(1);
-    for next in out.into_iter().filter(|b| !b.is_empty()) {
-        let at = (next.as_ptr() as usize).wrapping_sub(base);
-        match parts.last_mut() {
-            Some(last) if last.as_ptr() as usize + last.len() == next.as_ptr() as usize && at + next.len() <= piece.len() => {
-                let from = (last.as_ptr() as usize).wrapping_sub(base);
-                if from <= at {
-                    *last = piece.slice(from..at + next.len());
-                } else {
-                    parts.push(next);
-                }
-            }
-            _ => parts.push(next),
-        }
-    }
-    (!parts.is_empty()).then(|| join(parts))
-}
-
-fn join(mut parts: Vec<Bytes>) -> Bytes {
-    if parts.len() == 1 {
-        return parts.pop().unwrap_or_default();
-    }
-    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-    parts.iter().for_each(|part| all.extend_from_slice(part));
-    all.freeze()
 }

@@ -110,11 +110,10 @@ mod tests {
 
     #[test]
     fn a_call_has_begun_with_its_name_alone() {
-        let calls = [
-            r#"{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}"#,
-            r#"{"function_call" : {"name":"f"}}"#,
-        ];
-        let none = [r#"{"tool_calls":null}"#, r#"{"tool_calls": [ ]}"#, r#"{"content":"\"tool_calls\":[1]"}"#, r#"{"tool_calls""#];
+        let calls =
+            [r#"{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}"#, r#"{"function_call" : {"name":"f"}}"#];
+        let none =
+            [r#"{"tool_calls":null}"#, r#"{"tool_calls": [ ]}"#, r#"{"content":"\"tool_calls\":[1]"}"#, r#"{"tool_calls""#];
         for (json, begun) in calls.iter().map(|c| (c, true)).chain(none.iter().map(|n| (n, false))) {
             let mut said = said(&[(AnswerKind::Content, "Once")]);
             said.look_at(json.as_bytes());

@@ -14,7 +14,8 @@ fn run(urls: &[String]) -> Run {
 }
 
 fn delta(delta: &Value) -> String {
-    json!({"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]}).to_string()
+    json!({"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+        .to_string()
 }
 
 /// A stream that opens, says these pieces and does not end; gated, for [`read`].
@@ -266,7 +267,8 @@ async fn one_that_fails_before_it_goes_on_leaves_it_to_the_next_and_without_a_ne
 async fn what_no_text_can_carry_on_ends_in_an_error_event() {
     let text = delta(&json!({"content": "Once "}));
     let role = delta(&json!({"role": "assistant"}));
-    let call = delta(&json!({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]}));
+    let call =
+        delta(&json!({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]}));
     let thought = delta(&json!({"reasoning": "hm "}));
     let plain = json!({});
     let cases = [
@@ -282,7 +284,8 @@ async fn what_no_text_can_carry_on_ends_in_an_error_event() {
         let first = sends(Origin::start().await, &events);
         let second = Origin::start().await.streams_text(&["never"]);
         let urls = [first.url(), second.url()];
-        let run = if able { run(&urls) } else { Run::chain(CHAIN, &urls).with(CONTINUE).of_target(0, "assistant_prefix: prefix") };
+        let run =
+            if able { run(&urls) } else { Run::chain(CHAIN, &urls).with(CONTINUE).of_target(0, "assistant_prefix: prefix") };
         let gateway = run.start().await;
         let mut ask = json!({"model": "m0", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
         ask.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());

@@ -49,6 +49,19 @@ async fn until_logged(gateway: &Gateway, line: &str) {
     }
 }
 
+/// Polls until a target stands so.
+async fn until_state(gateway: &Gateway, target: usize, state: &str) {
+    let began = Instant::now();
+    loop {
+        let health: Value = gateway.get("/health").await.json().await.unwrap();
+        if health["targets"][target]["state"] == state {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{health:#}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Polls until no target has a request under way.
 async fn until_idle(gateway: &Gateway) {
     let began = Instant::now();
@@ -104,7 +117,10 @@ async fn a_slow_target_is_overtaken_plain_or_streamed_over_either_protocol_with_
         let got = second.requests();
         assert_eq!(got.len(), turn + 1);
         let sent = got[turn].json();
-        assert_eq!((&sent["model"], &sent["messages"][0]["content"]), (&json!("m1"), &json!(ask.replace("bob@example.com", "[EMAIL_REDACTED]"))));
+        assert_eq!(
+            (&sent["model"], &sent["messages"][0]["content"]),
+            (&json!("m1"), &json!(ask.replace("bob@example.com", "[EMAIL_REDACTED]")))
+        );
         assert_eq!(got[turn].header("authorization"), Some("Bearer key-1"));
         let record = &gateway.audit("llm.request.completed", turn * 2 + 2).await[turn * 2 + 1];
         assert_eq!(attempts(record), ["t0 m0 superseded", "t1 m1 -"], "{record:#}");
@@ -139,8 +155,7 @@ async fn a_target_that_does_not_even_connect_is_overtaken_at_once() {
         filling.push(stream);
     }
     let second = Origin::start().await.chat("warm").then().chat("second");
-    let gateway =
-        warm(run(&[format!("http://{address}/v1"), second.url()]).of_target(0, "connect_timeout_ms: 1000")).await;
+    let gateway = warm(run(&[format!("http://{address}/v1"), second.url()]).of_target(0, "connect_timeout_ms: 1000")).await;
     let answer = gateway.chat("hi").send().await.unwrap();
     assert_eq!(answer.headers()["x-keeptrusts-failed-attempts"], "t0=superseded");
     assert!(answer.text().await.unwrap().contains("second"));
@@ -352,6 +367,39 @@ async fn an_open_rival_is_not_raced() {
     });
     assert!(answer.unwrap().text().await.unwrap().contains("slow"));
     assert_eq!((second.requests().len(), raced(&gateway).await.1), (1, vec!["t0 m0 -".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_rival_on_trial_is_heard_although_nobody_else_may_be_asked() {
+    let first = Origin::start().await.chat("warm").then().replies(500).held();
+    let second = Origin::start().await.replies(500).then().chat("second").held();
+    let hedge = HEDGE.replace("{enabled: false}", "{consecutive_failure_threshold: 1, cooldown_seconds: 1}");
+    let gateway = Run::chain(CHAIN, &[first.url(), second.url()]).with(&hedge).start().await;
+    let ask = json!({"model": "m1", "messages": [{"role": "user", "content": "hi"}]});
+    assert!(gateway.post(&ask).send().await.unwrap().text().await.unwrap().contains("warm"));
+    until_state(&gateway, 1, "half_open").await;
+    let (answer, ()) = tokio::join!(gateway.chat("hi").send(), async {
+        second.wait_for_requests(2).await;
+        first.next_event().await;
+        until_logged(&gateway, "target t0: server_error").await;
+        second.next_event().await;
+    });
+    assert!(answer.unwrap().text().await.unwrap().contains("second"), "{}", gateway.log());
+    assert_eq!(raced(&gateway).await.1, ["t0 m0 server_error", "t1 m1 -"]);
+    until_state(&gateway, 1, "healthy").await;
+}
+
+#[tokio::test]
+async fn a_rival_that_refuses_a_large_request_unread_is_heard() {
+    let first = Origin::start().await.chat("warm").then().chat("first").held();
+    let second = Origin::start().await.replies(429).with_header("retry-after", "60").answers_without_reading();
+    let gateway = warm(run(&[first.url(), second.url()])).await;
+    let (answer, ()) = tokio::join!(gateway.chat(&"words and words. ".repeat(1 << 18)).send(), async {
+        until_logged(&gateway, "target t1: rate_limit").await;
+        first.next_event().await;
+    });
+    assert!(answer.unwrap().text().await.unwrap().contains("first"));
+    assert_eq!(raced(&gateway).await.1, ["t0 m0 -", "t1 m1 rate_limit"]);
 }
 
 #[tokio::test]

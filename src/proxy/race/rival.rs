@@ -87,7 +87,8 @@ impl Rival {
                 writer.flush().await
             };
             // A target may refuse a request it has not read: what it says of it is still to be read.
-            sent.await.or_else(|_| Ok::<(), Defeat>(()))
+            let _ = sent.await;
+            Ok::<(), Defeat>(())
         };
         let ((), unread) = tokio::try_join!(send, self.first_sign(&mut reader))?;
         Ok(Connection::new(unread, reader.unsplit(writer)))
