@@ -28,6 +28,14 @@ mod connections;
 #[path = "edge/leaving.rs"]
 mod leaving;
 
+/// A slow target is raced with the next one: one answer, one record, nobody asked twice or left behind.
+#[path = "edge/racing.rs"]
+mod racing;
+
+/// A stream that breaks off is gone on with by another target, and the caller reads one.
+#[path = "edge/continuing.rs"]
+mod continuing;
+
 /// The second target gets the whole request, however the first one fails and however the request came.
 #[path = "edge/failover.rs"]
 mod failover;

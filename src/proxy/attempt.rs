@@ -16,6 +16,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Clients keep idle sockets for a minute (Node), or 90 s (Go, reqwest); closing first is a race they lose.
@@ -61,7 +62,11 @@ pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box
         return Err(fail(session, exchange, Failure::Dns.into(), error));
     };
     race::prepare(session.req_header(), exchange);
-    forward::peer(&target, address)
+    let mut peer = forward::peer(&target, address)?;
+    if let Some(race) = exchange.admitted().and_then(|a| a.race.as_ref()) {
+        peer.options.custom_l4 = Some(Arc::new(race.interruptible(target.connect_timeout)));
+    }
+    Ok(peer)
 }
 
 /// A connection to the target stands: one that was kept, or a new one.
@@ -162,7 +167,7 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 }
 
 /// Why this head is no answer, if it is none.
-fn failure_of(head: &ResponseHeader) -> Option<Failure> {
+pub(super) fn failure_of(head: &ResponseHeader) -> Option<Failure> {
     let status = head.status.as_u16();
     let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head) || status < 400 && is_no_answer(head);
     Failure::of_status(status).or(unreadable.then_some(Failure::Unreadable))
@@ -180,7 +185,7 @@ fn is_encoded(head: &ResponseHeader) -> bool {
 }
 
 /// An SSE answer, by its type or, since some providers mislabel theirs, by what was asked for.
-fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
+pub(super) fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
     let media = media(head);
     status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
 }

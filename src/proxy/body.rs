@@ -29,9 +29,9 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         // It came with the piece that ended the answer, or the upstream.
         return Ok(None);
     }
-    let had_begun = relay.tally.first_byte.is_some();
+    let had_begun = relay.tally.target_began.is_some();
     let fed = relay.feed(piece, end);
-    if let (false, Some(now)) = (had_begun, relay.tally.first_byte) {
+    if let (false, Some(now)) = (had_begun, relay.tally.target_began) {
         admitted.first_byte(relay.status, now);
     }
     if let Some(target) = admitted.plan.current() {

@@ -220,7 +220,11 @@ impl Admitted {
     /// The body for a target, and the names of the fields it does not take.
     pub fn body_for(&self, target: &Target, model: &str) -> Option<(Bytes, Vec<String>)> {
         let said = self.resuming.as_deref().and_then(Relay::said);
-        let continuing = said.and_then(|said| Some((said.seen(), resume::prefix_of(target)?)));
+        let continuing = match said {
+            // Asked plainly, it would begin anew.
+            Some(said) => Some((said.seen(), resume::prefix_of(target)?)),
+            None => None,
+        };
         self.draft.body_for(&Ask::of(target, model, continuing))
     }
 

@@ -2,6 +2,7 @@
 
 use super::attempt::FAILED;
 use super::exchange::{Exchange, Phase};
+use super::race::Race;
 use super::replay::{self, DEADLINE, INTERRUPTED, OVERTAKEN, STOPPED};
 use super::{local, resume};
 use crate::refusal::Refusal;
@@ -107,7 +108,10 @@ pub fn fail(session: &Session, exchange: &mut Exchange, failed: Failed, mut erro
     }
     let next = admitted.plan.failed(failure, retry_after, &gateway.router.rules, now, &mut admitted.dice);
     log::warn!("target {target}: {}: {error}; {next:?}", failure.as_str());
-    error.set_retry(next != Next::GiveUp);
+    // A rival under way is a target still to be heard, even where no other may be asked any more.
+    let moves_on = gateway.router.rules.triggers.contains(&failure.trigger());
+    let races = moves_on && admitted.race.as_ref().is_some_and(Race::may_be_won);
+    error.set_retry(next != Next::GiveUp || races);
     error
 }
 
@@ -135,10 +139,12 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if let Phase::Answering(_, relay) = &mut exchange.phase
         && relay.is_stream()
     {
+        // The provider's own words, where they were kept back, are the one error event there is.
+        let own = relay.has_last_words();
         let (text, refused) = relay.cut(true);
-        let refusal = refused.unwrap_or(refusal);
-        let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
-        exchange.facts.refused = Some(refusal);
+        let event = (!own || refused.is_some()).then(|| refused.as_ref().unwrap_or(&refusal).event(&exchange.facts.request_id));
+        let last = [&text[..], event.as_deref().unwrap_or_default()].concat();
+        exchange.facts.refused = Some(refused.unwrap_or(refusal));
         match session.write_response_body(Some(last.into()), true).await {
             Ok(()) => replay::close(&mut session.downstream_session).await,
             Err(error) => log::debug!("the caller left before the end of its stream: {error}"),

@@ -2,7 +2,7 @@
 
 use super::attempt::internal;
 use super::exchange::{Exchange, Phase};
-use super::race::{Connection, Outcome};
+use super::race::{Connection, Outcome, Race};
 use super::replay::STOPPED;
 use super::{Room, admit};
 use crate::metrics::METRICS;
@@ -26,17 +26,20 @@ use std::time::Instant;
 pub async fn take(session: &mut Session, exchange: &mut Exchange) -> Result<Option<Connection>> {
     let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
     admitted.replay.deadline_in(None);
-    if let Some(race) = admitted.race.take_if(|race| race.is_running()) {
-        match unless_left(session, race.outcome()).await? {
-            Outcome::Won(won) => {
-                METRICS.hedges.with_label_values(&["won"]).inc();
-                admitted.plan.overtaken(won.step, won.pass, won.since, Instant::now());
-                return Ok(Some(won.connection));
-            }
-            Outcome::Lost(lost) => lost.note(&mut admitted.plan),
-        }
+    if let Some(race) = admitted.race.as_mut().filter(|race| race.is_running()) {
+        // It stays where it is meanwhile: should the caller leave, it is noted at the end of the exchange.
+        unless_left(session, race.ended()).await?;
     }
-    admitted.race = None;
+    admitted.replay.race(None);
+    match admitted.race.take().and_then(Race::outcome) {
+        Some(Outcome::Won(won)) => {
+            METRICS.hedges.with_label_values(&["won"]).inc();
+            admitted.plan.overtaken(won.step, won.pass, won.since, Instant::now());
+            return Ok(Some(won.connection));
+        }
+        Some(Outcome::Lost(lost)) => lost.note(&mut admitted.plan),
+        None => {}
+    }
     let pause = admitted.plan.pause();
     if !pause.is_zero() {
         unless_left(session, pingora::time::sleep(pause)).await?;

@@ -82,7 +82,7 @@ struct Step {
     /// When it was first tried.
     began: Option<Instant>,
     retries: u32,
-    /// Tried beside another one, and through.
+    /// Not to be asked any more.
     done: bool,
 }
 
@@ -192,7 +192,13 @@ impl Plan {
                 self.at = other;
                 Next::Move
             }
-            _ => Next::GiveUp,
+            _ => {
+                // Should a rival be awaited and fail as well, nothing is left.
+                if let Some(step) = self.steps.get_mut(self.at) {
+                    step.done = true;
+                }
+                Next::GiveUp
+            }
         }
     }
 
@@ -226,9 +232,11 @@ impl Plan {
         pass.succeeded(Moment::at(now));
     }
 
-    /// After [`Plan::broke`]: moves on to the next target that `can` go on with the answer; whether there is one.
+    /// After [`Plan::broke`]: moves on to the next target that `can` go on with the answer; whether there is one. No other is asked
+    /// from here on.
     pub fn resume(&mut self, can: impl Fn(&Target) -> bool, now: Instant) -> bool {
         self.answering = None;
+        self.steps.iter_mut().for_each(|step| step.done |= !can(&step.target));
         let next = self.next_open(can, now);
         self.at = next.unwrap_or(self.at);
         next.is_some()
@@ -259,11 +267,12 @@ impl Plan {
     }
 
     /// An attempt beside the current one is through: it failed, or was too late.
-    pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, took: Duration) {
+    pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, status: Option<u16>, took: Duration) {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
+        step.target.standing.quota.spend(self.tokens);
         let (target, model) = (step.target.clone(), model.clone());
-        let (configured_model, status) = (self.renamed(&target, &model), failure.status());
+        let configured_model = self.renamed(&target, &model);
         let attempt = Attempt { target: target.id.clone(), model, configured_model, failure: Some(failure), status, took };
         self.attempts.push(attempt);
     }

@@ -82,6 +82,10 @@ impl<T: Transport> Wire<T> {
         }
         let act = step.act_for(&request);
         shared.record(request);
+        if step.held {
+            self.wait_for_turn(Pace::Gate, shared).await?;
+            shared.released();
+        }
         let next = self.answer(act, &step, shared).await?;
         if step.before_body && !step.closes && matches!(next, Next::Request) {
             // Neither reading nor closing is the point: the connection stays until the origin is dropped.

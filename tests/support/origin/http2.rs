@@ -48,6 +48,12 @@ async fn exchange(request: http::Request<RecvStream>, mut respond: SendResponse<
     let act = step.act_for(&request);
     shared.record(request);
     let mut written = 0;
+    if step.held {
+        tokio::select! {
+            () = shared.pass_gate() => shared.released(),
+            _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return shared.record_close(number, Some(0)),
+        }
+    }
     if answer(&mut respond, act, &step, &shared, &mut written).await.is_err() {
         shared.record_close(number, Some(written));
     }

@@ -19,6 +19,8 @@ pub struct Step {
     pub before_body: bool,
     /// Close the connection after the answer.
     pub closes: bool,
+    /// Wait for the gate with the request read and nothing answered.
+    pub held: bool,
 }
 
 /// The kinds of things an origin does.
@@ -66,7 +68,7 @@ pub enum End {
 
 impl Step {
     fn new(act: Act) -> Step {
-        Step { act, streamed: None, status: 200, headers: Vec::new(), before_body: false, closes: false }
+        Step { act, streamed: None, status: 200, headers: Vec::new(), before_body: false, closes: false, held: false }
     }
 
     /// What is done with this request.
@@ -189,6 +191,11 @@ impl Origin {
     /// The last step answers as soon as the head of the request is read, and never reads its body.
     pub fn answers_without_reading(self) -> Origin {
         self.edit(|step| step.before_body = true)
+    }
+
+    /// The last step begins its answer, head and all, at an [`Origin::next_event`].
+    pub fn held(self) -> Origin {
+        self.edit(|step| step.held = true)
     }
 
     /// The last step closes the connection after its answer.
