@@ -133,14 +133,15 @@ impl Router {
     }
 
     fn candidate<'a>(&self, target: &'a Arc<Target>, now: Moment) -> Candidate<'a> {
-        let standing = &target.standing;
-        Candidate {
-            turn: &standing.turn,
-            weight: target.weight,
-            in_flight: standing.capacity.in_flight(),
-            first_token: standing.pace.median_first_token(self.window, self.min_samples, now),
-            throughput: standing.pace.median_throughput(self.window, self.min_samples, now),
-        }
+        let (standing, pace) = (&target.standing, &target.standing.pace);
+        // A median looks through every sample: only the strategy that compares it asks for it.
+        let (first_token, throughput) = match self.strategy {
+            Strategy::LowestLatency => (pace.median_first_token(self.window, self.min_samples, now), None),
+            Strategy::HighestThroughput => (None, pace.median_throughput(self.window, self.min_samples, now)),
+            _ => (None, None),
+        };
+        let in_flight = standing.capacity.in_flight();
+        Candidate { turn: &standing.turn, weight: target.weight, in_flight, first_token, throughput }
     }
 }
 
