@@ -5,6 +5,9 @@ use crate::config::{CircuitBreaker, Providers};
 use crate::upstream::{Failure, Unroutable};
 use std::time::Duration;
 
+/// What callers are told to wait for a trial.
+const A_SECOND: Duration = Duration::from_secs(1);
+
 /// Watches every attempt on every target.
 #[derive(Debug)]
 pub(super) struct Oracle {
@@ -188,8 +191,9 @@ impl Oracle {
         self.reopens(target, now) <= now && one.room.is_none_or(|room| one.under_way < room)
     }
 
-    /// A refusal: nothing may be asked, and the time it names is when something may.
-    pub(super) fn refused(&self, why: Unroutable, now: Duration) -> Duration {
+    /// A refusal: nothing may be asked, and the time it names is when something may. Returns it, and what [`Oracle::turns`] is as
+    /// long as that holds; `None` where a trial is under way, whose end nobody knows.
+    pub(super) fn refused(&self, why: Unroutable, now: Duration) -> (Duration, Option<u64>) {
         let again = (0..self.targets.len()).map(|target| self.reopens(target, now)).min().unwrap_or(now);
         assert!(again > now, "refused at {now:?} though a target may be asked: {:?}", self.targets);
         let limited = |one: &Watched| {
@@ -197,7 +201,8 @@ impl Oracle {
         };
         let rate_limited = self.targets.iter().all(limited);
         assert_eq!(why, Unroutable::Closed { retry_after: again - now, rate_limited }, "at {now:?}: {:?}", self.targets);
-        again
+        let guessed = self.targets.iter().any(|one| self.breaker_ends(one, now) == now + A_SECOND);
+        (again, (!guessed).then_some(self.turns))
     }
 
     /// When a target may be asked again; while trials are under way, a second is a guess like any.
@@ -211,7 +216,7 @@ impl Oracle {
             Mode::Closed => Duration::ZERO,
             Mode::Open { until } => until,
             Mode::HalfOpen { trials, .. } if trials < self.rules.half_open_successes => Duration::ZERO,
-            Mode::HalfOpen { .. } => now + Duration::from_secs(1),
+            Mode::HalfOpen { .. } => now + A_SECOND,
         }
     }
 

@@ -66,7 +66,7 @@ pub(super) enum Ending {
 }
 
 /// One provider.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Provider {
     /// From when which weather holds; fair before the first.
     forecast: Vec<(Duration, Weather)>,
@@ -130,11 +130,6 @@ impl Provider {
             self.charge(tariff, tokens, now, soon, &mut answer);
         }
         answer
-    }
-
-    /// Whether its own account has room for so many tokens now.
-    pub(super) fn has_room_for(&mut self, tokens: u64, now: Duration) -> bool {
-        self.tariff.is_none_or(|tariff| self.count(tariff, now) >= tokens)
     }
 
     fn charge(&mut self, tariff: Tariff, tokens: u64, now: Duration, soon: Duration, answer: &mut Answer) {

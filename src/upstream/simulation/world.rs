@@ -40,15 +40,18 @@ pub(super) struct Tally {
     pub(super) overtaken: u64,
     /// By target: first choices since the last bad weather and its aftermath.
     pub(super) calm: Vec<u64>,
-    /// By target: the most refusals by its own account within a minute while another target could serve, less the most requests
-    /// that were under way in that minute.
+    /// By target: everything it was asked.
+    pub(super) asked: Vec<u64>,
+    /// By target: what its own account refused of it while another target could serve.
+    pub(super) over_quota: Vec<u64>,
+    /// By target: the most of those within a minute, less the most requests that were under way in that minute.
     pub(super) excess: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// `refused`: how often anything had turned when it was refused, if it was.
-    Arrive { refused: Option<u64> },
+    /// `refused`: it was before, and is not again if as much has turned since as this says.
+    Arrive { refused: Option<Option<u64>> },
     Begin(u64),
     Head { id: u64, serial: u64 },
     End { id: u64, serial: u64 },
@@ -104,7 +107,13 @@ impl World {
             exchanges: HashMap::new(),
             waiting: Vec::new(),
             settled,
-            tally: Tally { calm: vec![0; count], excess: vec![i64::MIN; count], ..Tally::default() },
+            tally: Tally {
+                calm: vec![0; count],
+                asked: vec![0; count],
+                over_quota: vec![0; count],
+                excess: vec![i64::MIN; count],
+                ..Tally::default()
+            },
             scenario,
         };
         world.after(Duration::ZERO, Event::Arrive { refused: None });
@@ -160,7 +169,7 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, refused: Option<u64>) {
+    fn arrive(&mut self, refused: Option<Option<u64>>) {
         if refused.is_none() && self.now < self.scenario.until {
             let gap = Duration::from_secs_f64(2.0 * self.dice.ratio() / (self.scenario.rate)(self.now));
             self.after(gap, Event::Arrive { refused: None });
@@ -171,11 +180,14 @@ impl World {
         let plan = match self.router.route("m", tokens, self.instant(), &mut dice) {
             Ok(plan) => plan,
             Err(why) => {
-                assert_ne!(refused, Some(self.oracle.turns), "refused at {:?} though it was told to come then", self.now);
+                assert_ne!(refused, Some(Some(self.oracle.turns)), "refused at {:?} though it was told to come then", self.now);
                 self.tally.refused += 1;
-                let again = self.oracle.refused(why, self.now);
-                let refused = Some(self.oracle.turns);
-                return self.after(again - self.now, Event::Arrive { refused });
+                let (again, holds) = self.oracle.refused(why, self.now);
+                // Not all come back, and not all to the millisecond.
+                if self.dice.ratio() < 0.2 {
+                    self.after(again - self.now, Event::Arrive { refused: Some(holds) });
+                }
+                return;
             }
         };
         self.serial += 1;
@@ -287,6 +299,7 @@ impl World {
         let answer = self.scenario.weather[target].ask(it.tokens, self.now, &mut self.dice);
         let under_way = i64::from(self.oracle.targets[target].under_way);
         self.accounts[target].spend(it.tokens);
+        self.tally.asked[target] += 1;
         let minute = &mut self.minutes[target];
         if minute.0 != self.now.as_secs() / 60 {
             *minute = (self.now.as_secs() / 60, 0, 0);
@@ -295,6 +308,7 @@ impl World {
         if answer.over_quota && self.others(target, it.tokens) {
             let minute = &mut self.minutes[target];
             minute.1 += 1;
+            self.tally.over_quota[target] += 1;
             self.tally.excess[target] = self.tally.excess[target].max(minute.1 - minute.2);
         }
         (sighting, answer)
@@ -398,10 +412,11 @@ impl World {
         let model = it.plan.model_of(&rival).into();
         let (sighting, answer) = self.ask(target, it);
         self.serial += 1;
+        let serial = self.serial;
         let head_in = answer.head_in.map_or(rival.timeout, |head_in| head_in.min(rival.timeout));
-        self.after(head_in, Event::Head { id, serial: self.serial });
+        self.after(head_in, Event::Head { id, serial });
         it.tried[target] = (it.tried[target].0 + 1, it.tried[target].1.or(Some(self.now)));
-        it.race = Race::Running { serial: self.serial, step, model, began: self.now, pass, sighting, answer };
+        it.race = Race::Running { serial, step, model, began: self.now, pass, sighting, answer };
         Then::Goes
     }
 
