@@ -135,3 +135,6 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -313,3 +313,6 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

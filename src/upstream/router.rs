@@ -156,3 +156,6 @@ fn doubt(target: &Target, wanted: &str, tokens: u64, now: Moment) -> Doubt {
         (true, false) => Doubt::ShortOfOtherModel,
     }
 }
+
+#[cfg(test)]
+mod tests;
