@@ -115,7 +115,7 @@ fn overloaded(queue: &'static str, why: &'static str) -> Refusal {
 /// What may still be asked closed meanwhile. Attempts that failed have their own last word.
 fn closed<T>(exchange: &mut Exchange) -> Result<T> {
     if exchange.phase.attempts().is_empty() {
-        exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(Moment::now())));
+        exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(&exchange.facts.model, Moment::now())));
     }
     Error::e_explain(STOPPED, "no target may be asked now")
 }

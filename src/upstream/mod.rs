@@ -11,6 +11,8 @@ pub mod capacity;
 pub mod catalog;
 pub mod dice;
 pub mod failure;
+#[cfg(test)]
+mod fixture;
 pub mod hedge;
 pub mod moment;
 pub mod pace;
@@ -19,6 +21,8 @@ pub mod pass;
 pub mod plan;
 pub mod quota;
 pub mod router;
+#[cfg(test)]
+mod simulation;
 pub mod target;
 
 pub use dice::Dice;

@@ -110,14 +110,15 @@ impl Target {
     /// Whether it may be asked at all, room aside.
     ///
     /// # Errors
-    /// Why not now.
+    /// Why not now: where its breaker and its own word both forbid it, whichever does so longer.
     pub fn is_open(&self, now: Moment) -> Result<(), NotNow> {
-        if !self.standing.breaker.admits(&self.circuit_breaker, now) {
-            return Err(NotNow::Open(self.reopens(now)));
-        }
-        match self.standing.parking.parked(now) {
-            Some((until, cause)) => Err(NotNow::Parked(until, cause)),
-            None => Ok(()),
+        let parked = self.standing.parking.parked(now);
+        let reopens = (!self.standing.breaker.admits(&self.circuit_breaker, now)).then(|| self.reopens(now));
+        match (reopens, parked) {
+            (None, None) => Ok(()),
+            (Some(reopens), Some((until, _))) if until <= reopens => Err(NotNow::Open(reopens)),
+            (_, Some((until, cause))) => Err(NotNow::Parked(until, cause)),
+            (Some(reopens), None) => Err(NotNow::Open(reopens)),
         }
     }
 
@@ -142,3 +143,6 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

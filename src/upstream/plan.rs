@@ -242,9 +242,10 @@ impl Plan {
         next.is_some()
     }
 
-    /// The target to race the current one with, and its step.
+    /// The target to race the current one with, and its step. A second opinion is not worth another request's quota: a target that
+    /// is short of it is no rival.
     pub fn rival(&self, now: Instant) -> Option<(usize, Arc<Target>)> {
-        let at = self.next_open(|_| true, now)?;
+        let at = self.next_open(|target| target.standing.quota.exhausted(self.tokens, Moment::at(now)).is_none(), now)?;
         Some((at, self.steps[at].target.clone()))
     }
 
@@ -266,7 +267,7 @@ impl Plan {
         self.go(at, pass, since);
     }
 
-    /// An attempt beside the current one is through: it failed, or was too late.
+    /// An attempt beside the current one is through: it failed, or was too late. Its provider counted it all the same.
     pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, status: Option<u16>, took: Duration) {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
@@ -332,3 +333,6 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,7 +186,8 @@ impl Target {
 
     /// Whether it can serve, for people.
     pub fn state(&self, now: Moment) -> State {
-        match self.standing.breaker.state(now) {
+        let breaker = if self.circuit_breaker.enabled { self.standing.breaker.state(now) } else { BreakerState::Closed };
+        match breaker {
             _ if !self.has_key() => State::NoKey,
             BreakerState::Open { .. } => State::Open,
             _ if self.standing.parking.parked(now).is_some() => State::Parked,
