@@ -37,7 +37,7 @@ impl Door {
 
     /// Accepts every connection and closes it at once.
     pub async fn slams() -> Door {
-        Door::kept(|connection| drop(connection)).await
+        Door::kept(drop).await
     }
 
     /// Accepts every connection, says nothing and reads nothing.

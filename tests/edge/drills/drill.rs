@@ -2,16 +2,12 @@
 
 use super::table::{Again, Asked, FIRST, Fault, Last, Place, faults};
 use crate::support::{Door, Gateway, Origin, Run};
-use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// What the spare target says.
 const SPARE: &str = "from-spare";
-
-/// Drills under way at a time.
-const AT_ONCE: usize = 24;
 
 /// How the table is gone through.
 #[derive(Clone, Copy)]
@@ -73,14 +69,14 @@ pub async fn run(manner: Manner) {
     let builder = reqwest::Client::builder().no_proxy();
     let client = if manner.http2 { builder.http2_prior_knowledge() } else { builder.http1_only().pool_max_idle_per_host(0) };
     let client = client.build().expect("a client");
-    let ran = futures::stream::iter(&drills).map(|drill| async {
+    let ran = drills.iter().map(|drill| async {
         let mut seen = json!({"first": drill.ask(&gateway, &client, "").await});
         if drill.fault.parks && !manner.alone {
             seen["later"] = drill.ask(&gateway, &client, "-later").await;
         }
         seen
     });
-    let answers: Vec<Value> = ran.buffered(AT_ONCE).collect().await;
+    let answers: Vec<Value> = futures::future::join_all(ran).await;
     let asked = drills.len() + answers.iter().filter(|seen| seen.get("later").is_some()).count();
     let records = gateway.audit("llm.request.completed", asked).await;
     assert_eq!(records.len(), asked, "one record a request");
@@ -252,9 +248,8 @@ impl<'a> Drill<'a> {
             (Last::TimedOut, _) => (504, "upstream_timeout".into()),
             _ => (502, "upstream_error".into()),
         };
-        let pause = self.fault.name.contains("in a minute").then_some("60");
         json!({
-            "status": status, "type": "application/json", "code": code, "retry-after": pause, "target": null, "model": null,
+            "status": status, "type": "application/json", "code": code, "retry-after": self.fault.pause, "target": null, "model": null,
             "attempts": null, "failed": null, "said": {"answers": 0, "done": 0},
         })
     }

@@ -21,7 +21,9 @@ pub struct Fault {
     pub moves: bool,
     /// It answers when it is asked again.
     pub heals: bool,
-    /// It is not asked for a minute, by anyone.
+    /// `retry-after` in seconds: what it says of when to come back.
+    pub pause: Option<&'static str>,
+    /// It is taken at that word: nobody asks it meanwhile.
     pub parks: bool,
     /// The last word, when nothing is left to ask.
     pub last: Last,
@@ -93,11 +95,11 @@ fn connections() -> Vec<Fault> {
     let slams_tls = Place::Door(|| Box::pin(Door::slams()), "https://@/v1");
     let mute_tls = Place::Door(|| Box::pin(Door::stays_mute()), "https://@/v1");
     vec![
-        Fault::new("refused", refuses).fails("connect_error").is_asked_again(),
-        Fault::new("black-holed", drops).fails("timeout").is_asked_again().with("connect_timeout_ms: 300"),
-        Fault::new("closed at once", slams).fails("connection_broken").is_asked_again(),
+        Fault::new("refused", refuses).fails("connect_error").again(),
+        Fault::new("black-holed", drops).fails("timeout").again().with("connect_timeout_ms: 300"),
+        Fault::new("closed at once", slams).fails("connection_broken").again(),
         Fault::new("TLS cut in its handshake", slams_tls).fails("tls_error"),
-        Fault::new("TLS without a word", mute_tls).fails("timeout").is_asked_again().with("connect_timeout_ms: 300"),
+        Fault::new("TLS without a word", mute_tls).fails("timeout").again().with("connect_timeout_ms: 300"),
         Fault::new("TLS with a strange certificate", Place::Impostor).fails("tls_error"),
         Fault::new("a name nobody knows", Place::Nowhere).fails("dns_error"),
     ]
@@ -108,29 +110,27 @@ fn statuses() -> Vec<Fault> {
     let callers = [400, 408, 409, 413, 422].map(|status| Fault::status("the caller's own mistake", status));
     let keys = [401, 403].map(|status| Fault::status("a key it does not take", status).says("auth_error"));
     let servers = [500, 502, 503, 504, 529, 599];
-    let servers = servers.map(|status| Fault::status("its own mistake", status).fails("server_error").is_asked_again());
+    let servers = servers.map(|status| Fault::status("its own mistake", status).fails("server_error").again());
     let parking = [(429, "rate_limit"), (503, "server_error"), (529, "server_error")];
-    let parked = parking.map(|(status, reason)| {
-        Fault::answers("come back in a minute", status, "retry-after", "60").fails(reason).parks_for_a_minute()
-    });
+    let parked = parking
+        .map(|(status, reason)| Fault::answers("come back in a minute", status, "retry-after", "60").fails(reason).parks());
     let shortly = parking.map(|(status, reason)| {
-        Fault::answers("come back shortly", status, "retry-after-ms", "300").fails(reason).is_asked_again_alone()
+        Fault::answers("come back shortly", status, "retry-after-ms", "300").fails(reason).again_when_alone()
     });
     let once = [429, 500, 503].map(|status| {
         let reason = if status == 429 { "rate_limit" } else { "server_error" };
-        let name = "only once";
         let script = move |origin: Origin| origin.replies(status).then().chats_as_asked(&[FIRST]);
-        Fault { status: Some(status), last: Last::ItsOwn, ..Fault::script(name, script) }.fails(reason).is_asked_again().heals()
+        Fault::script("only once", script).answered(status).fails(reason).again().heals()
     });
     let others = vec![
         Fault::status("a model it does not have", 404).fails("model_not_found"),
-        Fault::status("too much, with no word of when", 429).fails("rate_limit").is_asked_again(),
+        Fault::status("too much, with no word of when", 429).fails("rate_limit").again(),
         Fault::status("what it will never do", 501).fails("server_error"),
         Fault::answers("come back in a minute, for its own mistake", 500, "retry-after", "60").fails("server_error"),
         Fault { unread: true, ..Fault::script("before it read the request", |o| o.replies(503).answers_without_reading()) }
             .answered(503)
             .fails("server_error")
-            .is_asked_again(),
+            .again(),
     ];
     callers.into_iter().chain(keys).chain(servers).chain(parked).chain(shortly).chain(once).chain(others).collect()
 }
@@ -150,7 +150,7 @@ fn silences() -> Vec<Fault> {
         slow("interim answers without end", "", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
         Fault::script("silence behind the head", |o| o.streams(&[], Duration::ZERO).stalls_after(0))
             .fails("timeout")
-            .is_asked_again()
+            .again()
             .with(quick_gap),
         Fault::script("silence in a whole answer", |o| {
             o.streams_bytes(&[br#"{"choices":[{"message":{"content":"from-first"#])
@@ -158,14 +158,14 @@ fn silences() -> Vec<Fault> {
                 .stalls_after(1)
         })
         .fails("timeout")
-        .is_asked_again()
+        .again()
         .with(quick_gap)
         .only(Asked::Plainly),
         Fault::script("silence in the first event", |o| {
             o.streams_bytes(&[br#"data: {"choices":[{"delta":{"content":"from-first"#]).stalls_after(1)
         })
         .fails("timeout")
-        .is_asked_again()
+        .again()
         .with(quick_gap)
         .only(Asked::Streamed),
     ]
@@ -173,7 +173,7 @@ fn silences() -> Vec<Fault> {
 
 /// A connection that ends before its answer does.
 fn breaks() -> Vec<Fault> {
-    let broken = |name, script: fn(Origin) -> Origin| Fault::script(name, script).fails("connection_broken").is_asked_again();
+    let broken = |name, script: fn(Origin) -> Origin| Fault::script(name, script).fails("connection_broken").again();
     vec![
         broken("closed without an answer", Origin::closes_without_answer),
         broken("reset without an answer", Origin::resets_without_answer),
@@ -217,7 +217,7 @@ fn nonsense() -> Vec<Fault> {
         Fault::script("an error as its first event", move |o| o.streams(&[error], Duration::ZERO))
             .answered(503)
             .fails("server_error")
-            .is_asked_again()
+            .again()
             .only(Asked::Streamed),
     ]
 }
@@ -234,6 +234,7 @@ impl Fault {
             again: Again::Never,
             moves: false,
             heals: false,
+            pause: None,
             parks: false,
             last: Last::Failed,
             asked: Asked::EitherWay,
@@ -247,17 +248,18 @@ impl Fault {
     }
 
     fn status(name: &'static str, status: u16) -> Fault {
-        Fault { last: Last::ItsOwn, ..Fault::script(name, move |origin| origin.replies(status)).answered(status) }
+        Fault::script(name, move |origin| origin.replies(status)).answered(status)
     }
 
     fn answers(name: &'static str, status: u16, header: &'static str, value: &'static str) -> Fault {
         let script = move |origin: Origin| origin.replies(status).with_header(header, value);
-        Fault { last: Last::ItsOwn, ..Fault::script(name, script).answered(status) }
+        let pause = (header == "retry-after").then_some(value);
+        Fault { pause, ..Fault::script(name, script).answered(status) }
     }
 
+    /// Its answer has this status, and is the caller's when nothing is left to ask.
     fn answered(self, status: u16) -> Fault {
-        let last = if self.last == Last::Failed { Last::ItsOwn } else { self.last };
-        Fault { status: Some(status), last, ..self }
+        Fault { status: Some(status), last: Last::ItsOwn, ..self }
     }
 
     /// The attempt fails for this reason, and the next target is asked.
@@ -271,11 +273,11 @@ impl Fault {
         Fault { reason: Some(reason), ..self }
     }
 
-    fn is_asked_again(self) -> Fault {
+    fn again(self) -> Fault {
         Fault { again: Again::Soon, ..self }
     }
 
-    fn is_asked_again_alone(self) -> Fault {
+    fn again_when_alone(self) -> Fault {
         Fault { again: Again::WhenAlone, ..self }
     }
 
@@ -283,7 +285,7 @@ impl Fault {
         Fault { heals: true, ..self }
     }
 
-    fn parks_for_a_minute(self) -> Fault {
+    fn parks(self) -> Fault {
         Fault { parks: true, ..self }
     }
 
