@@ -217,6 +217,33 @@ async fn a_place_is_given_back_however_its_request_ends() {
     }
 }
 
+#[tokio::test]
+async fn over_http2_too_one_stream_that_leaves_gives_its_place_to_the_next() {
+    let origin = Origin::start().await.streams_text(&["a "]).gated().then().chat("next");
+    let gateway = room_for_one(Target, &origin, "max_waiting: 2, timeout_ms: 30000").await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    // All over one connection, which stays.
+    let send = |text: &str, stream: bool| {
+        let body = json!({"model": "m0", "stream": stream, "messages": [{"role": "user", "content": text}]});
+        tokio::spawn(client.post(format!("{}/v1/chat/completions", gateway.url)).json(&body).send())
+    };
+    let stream = send("holds", true);
+    origin.next_event().await;
+    let stream = stream.await.unwrap().unwrap();
+    assert_eq!(stream.version(), reqwest::Version::HTTP_2);
+    let leaves = send("leaves", false);
+    gateway.until_health("in line", |health| health["requests"]["waiting"] == 1).await;
+    let stays = send("stays", false);
+    gateway.until_health("in line", |health| health["requests"]["waiting"] == 2).await;
+    leaves.abort();
+    gateway.until_health("one left", |health| health["requests"]["waiting"] == 1).await;
+    drop(stream);
+    origin.wait_for_abandonment().await;
+    assert_eq!(status(stays).await, 200);
+    assert_eq!(origin.requests()[1].json()["messages"][0]["content"], "stays");
+    gateway.until_idle().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_storms_of_callers_that_leave_take_no_place_with_them() {
     const CALLERS: usize = 60;

@@ -44,6 +44,24 @@ async fn a_target_is_left_before_its_quota_is_gone_and_asked_again_when_there_is
 }
 
 #[tokio::test]
+async fn requests_under_way_are_taken_off_before_they_are_answered() {
+    let window = ("requests-day", 100, [0; 3], "600", 0);
+    let first = states(Origin::start().await.chat("first"), window, 3).then().hangs();
+    let second = Origin::start().await.chat("second");
+    let gateway = Run::chain("audit-logger", &[first.url(), second.url()]).timeouts(30).start().await;
+    assert_eq!(ask(&gateway).await, "t0");
+    let mut held = Vec::new();
+    for under_way in 1..=3 {
+        held.push(tokio::spawn(gateway.chat("hi").send()));
+        first.wait_for_requests(1 + under_way).await;
+    }
+    assert_eq!(ask(&gateway).await, "t1");
+    assert_eq!(gateway.standing("t0").await["quota"][0]["remaining"], 0);
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    gateway.until_idle().await;
+}
+
+#[tokio::test]
 async fn with_one_target_a_spent_quota_is_advice_that_nobody_can_follow() {
     let window = ("requests-day", 100, [0; 3], "600", 0);
     let origin = states(Origin::start().await.chat("first"), window, 0);

@@ -174,7 +174,7 @@ async fn when_no_target_may_be_asked_the_caller_hears_at_once_and_when_to_come_b
         let answer = gateway.chat("hi").send().await.unwrap();
         assert_eq!(answer.status(), status, "{answers:?}");
         let pause: u32 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!(pause >= 1 && pause <= 60, "{answers:?}: {pause}");
+        assert!((1..=60).contains(&pause), "{answers:?}: {pause}");
         assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], code, "{answers:?}");
         assert!(targets.iter().all(|target| target.requests().len() == 1), "{answers:?}");
         let health = gateway.health().await;
@@ -225,12 +225,15 @@ async fn what_is_the_callers_own_doing_or_a_matter_of_keys_and_limits_never_open
     assert_eq!(served(gateway.chat("hi")).await, "t0");
 }
 
+/// A status, the headers that ask for a pause, how long it is in milliseconds, and what the health page calls it.
+type Asks = (u16, &'static [(&'static str, &'static str)], u64, &'static str);
+
 #[tokio::test]
 async fn a_target_that_asks_for_a_pause_gets_it_and_is_asked_again_after_it() {
-    let date = [("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", "Sun, 06 Nov 1994 08:49:39 GMT")];
-    let cases: [(u16, &[(&str, &str)], u64, &str); 5] = [
+    const DATE: &[(&str, &str)] = &[("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", "Sun, 06 Nov 1994 08:49:39 GMT")];
+    let cases: [Asks; 5] = [
         (429, &[("retry-after", "2")], 2_000, "rate_limited"),
-        (429, &date, 2_000, "rate_limited"),
+        (429, DATE, 2_000, "rate_limited"),
         (429, &[("retry-after-ms", "1500"), ("retry-after", "600")], 1_500, "rate_limited"),
         (503, &[("retry-after", "1")], 1_000, "unavailable"),
         (529, &[("retry-after", "1.5")], 1_500, "unavailable"),
