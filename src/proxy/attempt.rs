@@ -171,8 +171,14 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 /// Why this head is no answer, if it is none.
 pub(super) fn failure_of(head: &ResponseHeader) -> Option<Failure> {
     let status = head.status.as_u16();
-    let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head);
+    let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head) || status < 400 && is_no_answer(head);
     Failure::of_status(status).or(unreadable.then_some(Failure::Unreadable))
+}
+
+/// Well meant, and yet no answer: nothing at all, or the page of something that stands before the provider.
+fn is_no_answer(head: &ResponseHeader) -> bool {
+    let is_empty = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+    is_empty || matches!(head.status.as_u16(), 204 | 205) || media(head).starts_with(b"text/html")
 }
 
 /// In an encoding that was not asked for, and that no policy can read.
@@ -182,8 +188,12 @@ fn is_encoded(head: &ResponseHeader) -> bool {
 
 /// An SSE answer, by its type or, since some providers mislabel theirs, by what was asked for.
 pub(super) fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
-    let media = head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default();
+    let media = media(head);
     status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
+}
+
+fn media(head: &ResponseHeader) -> Vec<u8> {
+    head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default()
 }
 
 fn answering(exchange: &mut Exchange, relay: Box<Relay>) {

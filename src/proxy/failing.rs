@@ -66,19 +66,32 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
         return error;
     }
     // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
-    let untouched = exchange.relay().is_none();
-    if let (true, true, false, Some(admitted)) = (reused, untouched, deadline, exchange.admitted())
+    let stale = reused && !deadline && exchange.relay().is_none() && !was_alive(&error);
+    if let (true, Some(admitted)) = (stale, exchange.admitted())
         && !std::mem::replace(&mut admitted.stale_retry, true)
     {
         error.set_retry(true);
         return error;
     }
+    if *error.etype() == ErrorType::InvalidHTTPHeader {
+        // Pingora's words quote all it has read of such a head: a log line is no place for that.
+        error = Error::explain(ErrorType::InvalidHTTPHeader, "the head of the answer cannot be read").into_up();
+    }
     let failure = match error.etype() {
         _ if deadline => Failure::Timeout,
+        ErrorType::InvalidHTTPHeader => Failure::Unreadable,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
         _ => Failure::Broken,
     };
     fail(session, exchange, failure.into(), error)
+}
+
+/// Whether the error shows that there was someone at the other end: bytes that are no head, or a reset of this one stream. A stream
+/// refused unread (RFC 9113, section 8.7) may be asked for again like one on a dead connection.
+fn was_alive(error: &Error) -> bool {
+    let reset = error.root_cause().downcast_ref::<h2::Error>().filter(|cause| cause.is_reset() && cause.is_remote());
+    *error.etype() == ErrorType::InvalidHTTPHeader
+        || reset.is_some_and(|cause| cause.reason() != Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Marks the current attempt failed and says, by the error, whether another one follows: any while the caller has seen nothing of
@@ -115,7 +128,7 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
         return done(0);
     }
-    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
+    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error, started(session)));
     exchange.facts.refused = Some(refusal.clone());
     let status = refusal.status;
     if !started(session) {
@@ -171,7 +184,7 @@ fn is_overtaken(exchange: &mut Exchange) -> bool {
 }
 
 /// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
-fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
+fn exhausted(exchange: &mut Exchange, error: &Error, started: bool) -> Refusal {
     let attempts = exchange.admitted().map(|a| a.plan.attempts().to_vec()).unwrap_or_default();
     let begun = exchange.resuming().is_some();
     let relayed = exchange.relay().is_some();
@@ -179,7 +192,7 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         log::error!("an exchange failed without an attempt: {error}");
         return Refusal::upstream(502, "the request could not be forwarded");
     };
-    if begun || relayed && last.failure == Some(Failure::Broken) {
+    if begun || relayed && started && last.failure == Some(Failure::Broken) {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);

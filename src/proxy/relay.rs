@@ -171,6 +171,13 @@ impl Relay {
         matches!(&self.form, Form::Stream(stream) if stream.last.is_some())
     }
 
+    /// Edits those last words: they may outlive the attempt they come from.
+    pub fn edit_last_words(&mut self, edit: impl FnOnce(Bytes) -> Bytes) {
+        if let Form::Stream(stream) = &mut self.form {
+            stream.last = stream.last.take().map(edit);
+        }
+    }
+
     /// Another target, asked in this way, goes on with this stream; `comment` tells the caller.
     ///
     /// # Errors
@@ -245,7 +252,10 @@ impl Relay {
         }
         let chunk = match Chunk::read(&data) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            // What begins with something else than JSON is no answer; what comes later is the caller's to see, unless it is watched.
+            Err(_) if self.answer.is_watched() || self.tally.chunks == 1 && !is_json(&data) => {
+                return Err(Stop::Failed(Failure::Unreadable));
+            }
             Err(_) => {
                 drop(data);
                 stream.hold.pass(event, &mut self.answer, out);
@@ -303,7 +313,7 @@ impl Relay {
         }
         let chunk = match Chunk::read(&body) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            Err(_) if self.answer.is_watched() || !is_json(&body) => return Err(Stop::Failed(Failure::Unreadable)),
             Err(_) => return Ok(body),
         };
         self.tally.learn(&chunk);
@@ -311,4 +321,9 @@ impl Relay {
         let edited = judge_whole(&chunk, &mut self.answer)?;
         Ok(edited.map_or(body.clone(), Bytes::from))
     }
+}
+
+/// Whether it is JSON at all, to any depth.
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }

@@ -51,8 +51,8 @@ pub enum Next {
 pub enum Entry {
     /// The one on [`Plan::current`].
     Go,
-    /// That one, once it has room.
-    Wait(Arc<Target>),
+    /// One on any of these, once it has room.
+    Wait(Vec<Arc<Target>>),
     /// None: what is left must not be asked.
     Closed,
 }
@@ -143,7 +143,7 @@ impl Plan {
             self.since = now;
             return Entry::Go;
         }
-        let mut full = None;
+        let mut full = Vec::new();
         for at in self.at..self.steps.len() {
             let step = &self.steps[at];
             if step.done {
@@ -154,18 +154,18 @@ impl Plan {
                     self.go(at, pass, now);
                     return Entry::Go;
                 }
-                Err(NotNow::Full) => _ = full.get_or_insert(at),
+                Err(NotNow::Full) => full.push(step.target.clone()),
                 Err(NotNow::Open(_) | NotNow::Parked(..)) => {}
             }
         }
-        let Some(at) = full else { return Entry::Closed };
-        self.at = at;
-        Entry::Wait(self.steps[at].target.clone())
+        if full.is_empty() { Entry::Closed } else { Entry::Wait(full) }
     }
 
-    /// Begins the attempt on the target that was waited for.
+    /// Begins the attempt on one of the targets that were waited for.
     pub fn enter_with(&mut self, pass: Pass, now: Instant) {
-        self.go(self.at, pass, now);
+        let waited_for = |step: &Step| !step.done && Arc::ptr_eq(&step.target, pass.target());
+        let ahead = self.steps.iter().skip(self.at).position(waited_for).unwrap_or_default();
+        self.go(self.at + ahead, pass, now);
     }
 
     /// The current attempt failed. `retry_after` is what the target said of when to come back.

@@ -81,6 +81,19 @@ impl Run {
         self
     }
 
+    /// Gives the targets of [`Run::chain`] so many seconds, to their first byte and between two, instead of 2: where a test holds an
+    /// answer back.
+    pub fn timeouts(mut self, seconds: u32) -> Self {
+        self.config = self.config.replace("timeout_seconds: 2\n", &format!("timeout_seconds: {seconds}\n"));
+        self
+    }
+
+    /// Probes the targets of [`Run::chain`] every second; by itself once.
+    pub fn probes(mut self) -> Self {
+        self.config = self.config.replace("interval_seconds: 3600", "interval_seconds: 1");
+        self
+    }
+
     /// Another key of a target of [`Run::chain`].
     pub fn of_target(mut self, n: usize, key: &str) -> Self {
         let id = format!("    - id: t{n}\n");
@@ -323,7 +336,7 @@ impl Drop for Gateway {
 }
 
 /// Below the range the kernel hands ports out of, so that neither an origin nor a connection takes it before the gateway does.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let next = (std::process::id() as u16).wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -67,7 +67,10 @@ impl<T: Transport> Wire<T> {
         let Some(head) = self.read_head().await else { return Ok(Next::Idle) };
         let mut request = parse_head(&head, self.number);
         if request.is_probe() {
-            self.write(b"HTTP/1.1 200 Scripted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await?;
+            let models = shared.log().models.clone();
+            let head = format!("HTTP/1.1 200 Scripted\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", models.len());
+            self.write(&[head.as_bytes(), models.as_bytes()].concat()).await?;
+            shared.probed.send_modify(|probed| *probed += 1);
             return Ok(Next::Close);
         }
         let step = shared.next_step();
@@ -95,6 +98,19 @@ impl<T: Transport> Wire<T> {
         match act {
             Act::Hang => self.until_gone().await,
             Act::Close => Ok(Next::Close),
+            Act::Reset => Ok(Next::Reset),
+            Act::HalfClose => {
+                self.stream.shutdown().await?;
+                self.until_gone().await
+            }
+            Act::Endless { head, filler, gap } => {
+                self.write(head).await?;
+                loop {
+                    self.write(filler).await?;
+                    self.wait_for_turn(Pace::Gap(*gap), shared).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
             Act::Raw { bytes, per_write } => {
                 for part in bytes.chunks(*per_write) {
                     self.write(part).await?;

@@ -74,11 +74,11 @@ async fn answer(
             std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
             Err(Reason::CANCEL.into())
         }
-        Act::Close => {
+        Act::Close | Act::Reset => {
             respond.send_reset(Reason::INTERNAL_ERROR);
             Ok(())
         }
-        Act::Raw { .. } => panic!("raw bytes are for HTTP/1.1"),
+        Act::Raw { .. } | Act::HalfClose | Act::Endless { .. } => panic!("{act:?} is for HTTP/1.1"),
         Act::Whole(body) => {
             let mut stream = respond.send_response(head(step, "application/json"), false)?;
             stream.send_data(Bytes::copy_from_slice(body), true)
