@@ -71,7 +71,9 @@ pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box
 
 /// A connection to the target stands: one that was kept, or a new one.
 pub fn connected(exchange: &mut Exchange, reused: bool) {
-    let Some(target) = exchange.admitted().and_then(|a| a.plan.current()) else { return };
+    let Some(admitted) = exchange.admitted() else { return };
+    admitted.race.as_ref().inspect(|race| race.connected());
+    let Some(target) = admitted.plan.current() else { return };
     let reused = if reused { "true" } else { "false" };
     METRICS.upstream_connections.with_label_values(&[&*target.id, reused]).inc();
 }

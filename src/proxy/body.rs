@@ -86,7 +86,10 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
 /// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, or where another
 /// one may go on, else the end.
 fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let Some(relay) = exchange.relay() else { return Ok(out) };
+    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(out) };
+    if let Some(target) = admitted.plan.current() {
+        relay.edit_last_words(|words| forward::without_key(words, target));
+    }
     match relay.tally.error.and_then(Failure::of_status) {
         Some(failure) if !started(session) => {
             let error = Error::explain(FAILED, "the target reported an error in its stream");

@@ -29,7 +29,7 @@ impl From<Failure> for Failed {
 
 /// No connection to the target.
 pub fn not_connected(session: &Session, exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    if *error.etype() == OVERTAKEN {
+    if *error.etype() == OVERTAKEN || is_overtaken(exchange) {
         error.set_retry(true);
         return error;
     }
@@ -59,6 +59,10 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
     }
     if is_answered(exchange) || *error.esource() == ErrorSource::Downstream && !deadline {
         error.set_retry(false);
+        return error;
+    }
+    if is_overtaken(exchange) && !started(session) {
+        error.set_retry(true);
         return error;
     }
     // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
@@ -172,6 +176,11 @@ pub(super) fn truncated() -> Refusal {
 
 fn is_answered(exchange: &mut Exchange) -> bool {
     exchange.admitted().is_some_and(|a| a.replay.is_answered())
+}
+
+/// Whether a rival's answer has begun, and is waited for no longer than to the end of this attempt.
+fn is_overtaken(exchange: &mut Exchange) -> bool {
+    exchange.admitted().and_then(|a| a.race.as_ref()).is_some_and(Race::is_won)
 }
 
 /// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.

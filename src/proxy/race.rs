@@ -15,6 +15,7 @@ use super::forward;
 use crate::metrics::METRICS;
 use crate::upstream::pass::Pass;
 use crate::upstream::{Failure, Moment, Plan};
+use connection::Guard;
 use http::Version;
 use http::header::CONNECTION;
 use pingora_http::RequestHeader;
@@ -75,6 +76,8 @@ pub struct Race {
     stage: watch::Receiver<Stage>,
     outcome: Arc<Mutex<Option<Outcome>>>,
     task: JoinHandle<()>,
+    /// Of the connection that the target that is raced is asked over.
+    guard: Guard,
 }
 
 /// Prepares to race the first attempt of an exchange, where the config asks for it and another target may be asked.
@@ -122,13 +125,18 @@ pub fn prepare(caller: &RequestHeader, exchange: &mut Exchange) {
         tell.send_replace(stage);
     });
     admitted.replay.race(Some(stage.clone()));
-    admitted.race = Some(Race { step, model, due, stage, outcome, task });
+    admitted.race = Some(Race { step, model, due, stage, outcome, task, guard: Guard::default() });
 }
 
 impl Race {
     /// Whether the rival was asked.
     pub fn is_running(&self) -> bool {
         *self.stage.borrow() != Stage::Waiting
+    }
+
+    /// Whether the rival's answer has begun: whatever becomes of the target that is raced is its being too late.
+    pub fn is_won(&self) -> bool {
+        *self.stage.borrow() == Stage::Won
     }
 
     /// Whether the rival may still answer.
@@ -159,7 +167,12 @@ impl Race {
 
     /// How the target that is raced is connected to: not at all, once the rival's answer has begun.
     pub fn interruptible(&self, limit: Duration) -> Interruptible {
-        Interruptible::new(self.stage.clone(), limit)
+        Interruptible::new(self.stage.clone(), limit, self.guard.clone())
+    }
+
+    /// The target that is raced is connected to.
+    pub fn connected(&self) {
+        self.guard.stand_down();
     }
 
     fn superseded(&self) -> Lost {
@@ -171,6 +184,7 @@ impl Race {
 impl Drop for Race {
     fn drop(&mut self) {
         self.task.abort();
+        self.guard.stand_down();
     }
 }
 

@@ -171,6 +171,13 @@ impl Relay {
         matches!(&self.form, Form::Stream(stream) if stream.last.is_some())
     }
 
+    /// Edits those last words: they may outlive the attempt they come from.
+    pub fn edit_last_words(&mut self, edit: impl FnOnce(Bytes) -> Bytes) {
+        if let Form::Stream(stream) = &mut self.form {
+            stream.last = stream.last.take().map(edit);
+        }
+    }
+
     /// Another target, asked in this way, goes on with this stream; `comment` tells the caller.
     ///
     /// # Errors

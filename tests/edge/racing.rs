@@ -165,6 +165,22 @@ async fn a_target_that_does_not_even_connect_is_overtaken_at_once() {
 }
 
 #[tokio::test]
+async fn a_target_that_never_ends_its_tls_handshake_is_overtaken_at_once() {
+    // Connections are accepted by the kernel, and nobody says a word.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = Origin::start_tls().await.chat("warm").then().chat("second");
+    let url = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
+    let run = run(&[url, second.url()]).of_target(0, "connect_timeout_ms: 1000").trusts(&second);
+    let gateway = warm(run).await;
+    let answer = gateway.chat("hi").send().await.unwrap();
+    assert_eq!(answer.headers()["x-keeptrusts-failed-attempts"], "t0=superseded");
+    assert!(answer.text().await.unwrap().contains("second"));
+    let records = gateway.audit("llm.request.completed", 2).await;
+    assert_eq!(attempts(&records[0]), ["t0 m0 timeout", "t1 m1 -"], "over the purse");
+    assert_eq!(attempts(&records[1]), ["t0 m0 superseded", "t1 m1 -"]);
+}
+
+#[tokio::test]
 async fn connections_made_under_the_threat_of_a_race_are_kept() {
     let first = Origin::start().await.chat("first");
     let second = Origin::start().await.chat("second");

@@ -12,13 +12,16 @@ use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::{Error, ErrorType, Result};
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// Connects over TCP as Pingora would, but gives up with an error of type [`OVERTAKEN`] as soon as a rival's answer has begun:
 /// Pingora's own way waits out the connect timeout, whatever happens meanwhile. A connection made so is pooled like any other.
@@ -26,12 +29,39 @@ use tokio::sync::watch;
 pub struct Interruptible {
     stage: watch::Receiver<Stage>,
     limit: Duration,
+    guard: Guard,
 }
+
+/// Cuts a TLS handshake off, for which Pingora has no hook, by shutting its socket down; until told that the connection stands.
+#[derive(Debug, Clone, Default)]
+pub struct Guard(Arc<Mutex<Option<AbortHandle>>>);
 
 impl Interruptible {
     /// Gives up when `stage` says that the race is won, or after the `limit`, which Pingora does not watch over here.
-    pub fn new(stage: watch::Receiver<Stage>, limit: Duration) -> Self {
-        Self { stage, limit }
+    pub fn new(stage: watch::Receiver<Stage>, limit: Duration, guard: Guard) -> Self {
+        Self { stage, limit, guard }
+    }
+}
+
+impl Guard {
+    fn watch(&self, stream: &TcpStream, mut stage: watch::Receiver<Stage>) {
+        let Ok(twin) = stream.as_fd().try_clone_to_owned() else { return };
+        let watching = tokio::spawn(async move {
+            overtaken(&mut stage).await;
+            // Nobody is left to tell: who reads from it learns that it is over.
+            let _ = std::net::TcpStream::from(twin).shutdown(Shutdown::Both);
+        });
+        self.replace(Some(watching.abort_handle()));
+    }
+
+    /// The connection stands, or is of no interest any more.
+    pub fn stand_down(&self) {
+        self.replace(None);
+    }
+
+    fn replace(&self, watching: Option<AbortHandle>) {
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), watching);
+        before.inspect(AbortHandle::abort);
     }
 }
 
@@ -39,15 +69,18 @@ impl Interruptible {
 impl L4Connect for Interruptible {
     async fn connect(&self, address: &SocketAddr) -> Result<L4Stream> {
         let Some(address) = address.as_inet() else { return Error::e_explain(ErrorType::InternalError, "no IP address") };
-        let mut stage = self.stage.clone();
+        let (stage, mut meanwhile) = (self.stage.clone(), self.stage.clone());
         tokio::select! {
             biased;
             connected = pingora::time::timeout(self.limit, TcpStream::connect(address)) => match connected {
-                Ok(Ok(stream)) => Ok(stream.into()),
+                Ok(Ok(stream)) => {
+                    self.guard.watch(&stream, stage);
+                    Ok(stream.into())
+                }
                 Ok(Err(error)) => Error::e_because(ErrorType::ConnectError, "no connection", error),
                 Err(_) => Error::e_explain(ErrorType::ConnectTimedout, "no connection in time"),
             },
-            () = overtaken(&mut stage) => Error::e_explain(OVERTAKEN, "another target's answer has begun"),
+            () = overtaken(&mut meanwhile) => Error::e_explain(OVERTAKEN, "another target's answer has begun"),
         }
     }
 }
