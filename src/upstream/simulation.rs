@@ -70,7 +70,8 @@ fn when_nothing_can_be_asked_callers_are_told_at_once_when_to_come_back() {
 /// in a minute than were under way in it; where it fills bit by bit, and traffic wants several times as much, one in five.
 #[test]
 fn quotas_are_kept_to_by_the_providers_own_account() {
-    for (fills, says_when) in [Fills::OnTheMinute, Fills::Steadily].into_iter().flat_map(|fills| [(fills, true), (fills, false)]) {
+    for (fills, says_when) in [Fills::OnTheMinute, Fills::Steadily].into_iter().flat_map(|fills| [(fills, true), (fills, false)])
+    {
         let metered = |tokens| Some(Tariff { tokens, fills, says_when });
         let provider = |tariff| Provider::new(Vec::new(), tariff, Duration::from_millis(300));
         let weather = vec![provider(metered(15_000)), provider(metered(30_000)), provider(None)];
@@ -127,8 +128,19 @@ fn climate() -> impl Strategy<Value = (Provider, Option<u32>)> {
     use Weather::*;
     let seconds = Duration::from_secs;
     let kinds = vec![
-        Fair, Down, HalfDown, Gone, Flapping, Silent, Breaking, Slow(seconds(2)), Slow(seconds(29)), RateLimited(None),
-        RateLimited(Some(seconds(1))), RateLimited(Some(seconds(40))), Unavailable(seconds(50)),
+        Fair,
+        Down,
+        HalfDown,
+        Gone,
+        Flapping,
+        Silent,
+        Breaking,
+        Slow(seconds(2)),
+        Slow(seconds(29)),
+        RateLimited(None),
+        RateLimited(Some(seconds(1))),
+        RateLimited(Some(seconds(40))),
+        Unavailable(seconds(50)),
     ];
     let changes = prop::collection::vec((1u32..=5, prop::sample::select(kinds)), 0..4);
     let fills = prop::sample::select(vec![Fills::OnTheMinute, Fills::Steadily]);
@@ -156,8 +168,7 @@ fn settings(count: usize) -> impl Strategy<Value = Providers> {
         move |(strategy, hedge, (threshold, cooldown, successes), retries, base, timeout)| {
             let mut providers = fixture::providers(count);
             providers.routing.strategy = strategy;
-            providers.routing.hedge =
-                hedge.map(|(after, max_ratio)| Hedge { after: Duration::from_millis(after), max_ratio });
+            providers.routing.hedge = hedge.map(|(after, max_ratio)| Hedge { after: Duration::from_millis(after), max_ratio });
             providers.circuit_breaker.consecutive_failure_threshold = threshold;
             providers.circuit_breaker.cooldown = Duration::from_secs(cooldown);
             providers.circuit_breaker.half_open_successes = successes;
@@ -171,7 +182,7 @@ fn settings(count: usize) -> impl Strategy<Value = Providers> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn every_promise_holds_in_any_weather_under_any_settings(

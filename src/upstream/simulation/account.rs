@@ -37,16 +37,22 @@ impl Account {
         }
     }
 
-    /// Whether so many tokens fit, as far as was heard.
+    /// Whether so many tokens fit for certain, as far as was heard.
     pub(super) fn fits(&self, tokens: u64, now: Duration) -> bool {
+        self.fits_with(0.0, tokens, now)
+    }
+
+    /// Whether they fit, or all but do: each side rounds.
+    pub(super) fn about_fits(&self, tokens: u64, now: Duration) -> bool {
+        self.fits_with(2.0, tokens, now)
+    }
+
+    fn fits_with(&self, slack: f64, tokens: u64, now: Duration) -> bool {
         let Some(word) = self.word.as_ref().filter(|word| now < word.heard + word.full_in) else { return true };
         let come = match word.fills {
             Fills::OnTheMinute => 0.0,
-            Fills::Steadily => {
-                (word.limit - word.left) as f64 * (now - word.heard).as_secs_f64() / word.full_in.as_secs_f64()
-            }
+            Fills::Steadily => (word.limit - word.left) as f64 * (now - word.heard).as_secs_f64() / word.full_in.as_secs_f64(),
         };
-        // A token of slack: each side rounds.
-        word.left as f64 + come - self.spent as f64 + 1.0 >= tokens as f64
+        word.left as f64 + come - self.spent as f64 - 1.0 + slack >= tokens as f64
     }
 }

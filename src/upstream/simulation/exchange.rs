@@ -40,8 +40,19 @@ pub(super) enum Race {
     /// None, or none any more.
     Off,
     /// It begins when the current one is slow.
-    Ready { step: usize, target: usize },
-    Running { serial: u64, step: usize, model: Arc<str>, began: Duration, pass: Pass, sighting: Sighting, answer: Answer },
+    Ready {
+        step: usize,
+        target: usize,
+    },
+    Running {
+        serial: u64,
+        step: usize,
+        model: Arc<str>,
+        began: Duration,
+        pass: Pass,
+        sighting: Sighting,
+        answer: Answer,
+    },
 }
 
 /// A request that waits for room, polled when it was woken, as a runtime does.

@@ -196,9 +196,7 @@ impl Oracle {
     pub(super) fn refused(&self, why: Unroutable, now: Duration) -> (Duration, Option<u64>) {
         let again = (0..self.targets.len()).map(|target| self.reopens(target, now)).min().unwrap_or(now);
         assert!(again > now, "refused at {now:?} though a target may be asked: {:?}", self.targets);
-        let limited = |one: &Watched| {
-            matches!(one.parked, Some((until, Failure::RateLimit)) if until > now && self.breaker_ends(one, now) < until)
-        };
+        let limited = |one: &Watched| matches!(one.parked, Some((until, Failure::RateLimit)) if until > now && self.breaker_ends(one, now) < until);
         let rate_limited = self.targets.iter().all(limited);
         assert_eq!(why, Unroutable::Closed { retry_after: again - now, rate_limited }, "at {now:?}: {:?}", self.targets);
         let guessed = self.targets.iter().any(|one| self.breaker_ends(one, now) == now + A_SECOND);

@@ -44,7 +44,9 @@ impl World {
             let spreads = self.scenario.providers.routing.strategy != Strategy::Ordered;
             let back = state == State::Healthy || state == State::HalfOpen && !spreads;
             assert!(back, "t{index} is {state:?} at {:?}", self.now);
-            assert!(self.oracle.may_be_asked(index, self.now) || self.scenario.providers.targets[index].max_concurrency.is_some());
+            assert!(
+                self.oracle.may_be_asked(index, self.now) || self.scenario.providers.targets[index].max_concurrency.is_some()
+            );
         }
     }
 

@@ -51,12 +51,23 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// `refused`: it was before, and is not again if as much has turned since as this says.
-    Arrive { refused: Option<Option<u64>> },
+    Arrive {
+        refused: Option<Option<u64>>,
+    },
     Begin(u64),
-    Head { id: u64, serial: u64 },
-    End { id: u64, serial: u64 },
+    Head {
+        id: u64,
+        serial: u64,
+    },
+    End {
+        id: u64,
+        serial: u64,
+    },
     Hedge(u64),
-    QueueTimeout { id: u64, serial: u64 },
+    QueueTimeout {
+        id: u64,
+        serial: u64,
+    },
     Leave(u64),
     Probe(usize),
     Settled,
@@ -263,7 +274,8 @@ impl World {
     /// An attempt leaves.
     fn sent(&mut self, id: u64, it: &mut Exchange) -> Then {
         let target = self.index(&it.plan.current().expect("a current target").id);
-        if it.left == 0 {
+        // Whoever waited in the queue chose as things stood before.
+        if it.left == 0 && it.serial == id {
             self.chosen(target, it.tokens);
         }
         let policy = &self.scenario.providers.retry_policy;
@@ -277,6 +289,7 @@ impl World {
             assert!(before == target && transient, "t{target} was asked again after {failure:?} of t{before}");
         }
         let (sighting, answer) = self.ask(target, it);
+        self.accounts[target].spend(it.tokens);
         let first = it.left == 1;
         let (now, target) = (self.instant(), it.plan.current().expect("a current target").clone());
         self.serial += 1;
@@ -301,7 +314,6 @@ impl World {
         let sighting = self.oracle.leaves(target, self.now);
         let answer = self.scenario.weather[target].ask(it.tokens, self.now, &mut self.dice);
         let under_way = i64::from(self.oracle.targets[target].under_way);
-        self.accounts[target].spend(it.tokens);
         self.tally.asked[target] += 1;
         let minute = &mut self.minutes[target];
         if minute.0 != self.now.as_secs() / 60 {
@@ -319,8 +331,13 @@ impl World {
 
     /// The first choice for a request: not one whose last word was that it has no room, while another one has.
     fn chosen(&mut self, target: usize, tokens: u64) {
-        let fits = self.accounts[target].fits(tokens, self.now);
-        assert!(fits || !self.others(target, tokens), "t{target} asked at {:?} though it said it had no quota left", self.now);
+        let fits = self.accounts[target].about_fits(tokens, self.now);
+        assert!(
+            fits || !self.others(target, tokens),
+            "t{target} asked at {:?} though it said it had no quota left: {:?}",
+            self.now,
+            self.accounts
+        );
         if self.settled.is_some_and(|settled| self.now > settled) {
             self.tally.calm[target] += 1;
         }
@@ -402,7 +419,7 @@ impl World {
         Then::Ends
     }
 
-    /// The first target is slow.
+    /// The first target is slow. What a hedge takes of a quota is counted when the race is over, be it won or lost.
     fn hedge(&mut self, id: u64, it: &mut Exchange) -> Then {
         let Race::Ready { step, target } = it.race else { return Then::Goes };
         it.race = Race::Off;
@@ -434,6 +451,7 @@ impl World {
         match answer.ending {
             Ending::Failed(failure, pause) if in_time => {
                 pass.failed(failure, pause, Moment::at(now));
+                self.accounts[sighting.target].spend(it.tokens);
                 self.oracle.fails(sighting, failure, pause, self.now);
                 it.plan.rival_ended(step, &model, failure, failure.status(), took);
             }
@@ -451,6 +469,7 @@ impl World {
             }
             _ => {
                 pass.failed(Failure::Timeout, None, Moment::at(now));
+                self.accounts[sighting.target].spend(it.tokens);
                 self.oracle.fails(sighting, Failure::Timeout, None, self.now);
                 it.plan.rival_ended(step, &model, Failure::Timeout, None, took);
             }
@@ -464,6 +483,7 @@ impl World {
     /// The rival, if there is one, is given up.
     pub(super) fn call_off(&mut self, it: &mut Exchange) {
         if let Race::Running { step, model, began, sighting, .. } = std::mem::replace(&mut it.race, Race::Off) {
+            self.accounts[sighting.target].spend(it.tokens);
             self.oracle.dropped(sighting, self.now);
             it.plan.rival_ended(step, &model, Failure::Superseded, None, self.now - began);
         }
