@@ -36,12 +36,12 @@ mod racing;
 #[path = "edge/continuing.rs"]
 mod continuing;
 
-/// The second target gets the whole request, however the first one fails and however the request came.
-#[path = "edge/failover.rs"]
-mod failover;
 /// Every way in which a target can fail: right attempts, right answer, right record, never a double delivery, never a wrong retry.
 #[path = "edge/drills.rs"]
 mod drills;
+/// The second target gets the whole request, however the first one fails and however the request came.
+#[path = "edge/failover.rs"]
+mod failover;
 /// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
 #[path = "edge/framing.rs"]
 mod framing;
@@ -77,18 +77,18 @@ mod routing;
 #[path = "edge/protocols.rs"]
 mod protocols;
 
-/// It keeps serving while targets fail, ask for a pause or run out of quota; breakers, parking, reloads.
-#[path = "edge/serving.rs"]
-mod serving;
-/// A provider's own headers say what is left of its limits: it is left alone before it has to refuse.
-#[path = "edge/quotas.rs"]
-mod quotas;
-/// More requests than there is room for: who waits, who is told to come back, and that every place is given back.
-#[path = "edge/overload.rs"]
-mod overload;
 /// The models a provider lists: renamed ones are found, unpinned ones are offered; fields it does not take are dropped.
 #[path = "edge/models.rs"]
 mod models;
+/// More requests than there is room for: who waits, who is told to come back, and that every place is given back.
+#[path = "edge/overload.rs"]
+mod overload;
+/// A provider's own headers say what is left of its limits: it is left alone before it has to refuse.
+#[path = "edge/quotas.rs"]
+mod quotas;
+/// It keeps serving while targets fail, ask for a pause or run out of quota; breakers, parking, reloads.
+#[path = "edge/serving.rs"]
+mod serving;
 /// Each strategy shares requests as it promises, and falls back.
 #[path = "edge/strategies.rs"]
 mod strategies;
