@@ -146,12 +146,12 @@ impl Breaker {
     /// The outcome of a probe that no caller waits for. A failure counts like that of a request while closed, and opens a
     /// half-open breaker again unless a trial is under way; while open it changes nothing, so that live traffic gets its turn
     /// even where only the probed path is broken. A success takes back the failures of earlier probes and closes a breaker that
-    /// they alone had opened: an idle target has no traffic to close it.
+    /// they alone had opened, unless a trial is under way: an idle target has no traffic to close it.
     pub fn probed(&self, config: &CircuitBreaker, healthy: bool, now: Moment) -> Option<Transition> {
         self.report(config, Admission::Normal, now, |word, _| match (word.phase, healthy) {
             (Phase::Closed { live, .. }, true) => word.with(Phase::Closed { live, probes: 0 }),
             (Phase::Closed { live, probes }, false) => word.counted(live, probes + 1, config, now),
-            (Phase::Open { live: false, .. } | Phase::HalfOpen { live: false, .. }, true) => word.closed(),
+            (Phase::Open { live: false, .. } | Phase::HalfOpen { trials: 0, live: false, .. }, true) => word.closed(),
             (Phase::HalfOpen { trials: 0, live, .. }, false) => word.opened(live, config, now),
             _ => word,
         })

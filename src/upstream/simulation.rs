@@ -8,6 +8,8 @@ mod account;
 mod exchange;
 mod oracle;
 mod provider;
+mod race;
+mod scenario;
 mod verdict;
 mod world;
 
@@ -15,8 +17,9 @@ use super::fixture;
 use crate::config::{self, Hedge, Providers};
 use proptest::prelude::*;
 use provider::{Fills, Provider, Tariff, Weather};
+use scenario::{Scenario, Tally};
 use std::time::Duration;
-use world::{Scenario, Tally, World};
+use world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,4 +1,4 @@
-//! What must hold of an exchange when it ends, of the targets when the weather has cleared, and of both when all is over.
+//! What must hold of a target that is chosen, of an exchange when it ends, of the targets when the weather has cleared, and of both when all is over.
 
 use super::exchange::Exchange;
 use super::world::World;
@@ -9,6 +9,26 @@ use crate::upstream::{Moment, State};
 use std::time::Duration;
 
 impl World {
+    /// The first choice for a request: not one whose last word was that it has no room, while another one has.
+    pub(super) fn chosen(&mut self, target: usize, tokens: u64) {
+        let fits = self.accounts[target].about_fits(tokens, self.now);
+        assert!(
+            fits || !self.others(target, tokens),
+            "t{target} asked at {:?} though it said it had no quota left: {:?}",
+            self.now,
+            self.accounts
+        );
+        if self.settled.is_some_and(|settled| self.now > settled) {
+            self.tally.calm[target] += 1;
+        }
+    }
+
+    /// Whether another target may be asked, and has room and quota.
+    pub(super) fn others(&self, target: usize, tokens: u64) -> bool {
+        let could = |other| self.oracle.may_be_asked(other, self.now) && self.accounts[other].fits(tokens, self.now);
+        (0..self.accounts.len()).any(|other| other != target && could(other))
+    }
+
     /// An exchange is over. It was answered if any target was sound and in fair weather all the while.
     pub(super) fn bury(&mut self, mut it: Exchange) {
         self.call_off(&mut it);
@@ -27,7 +47,7 @@ impl World {
             let unlimited = config.max_concurrency.is_none() && !self.scenario.weather[target].has_tariff();
             unlimited
                 && self.scenario.weather[target].was_fair(it.arrived, self.now)
-                && self.oracle.is_sound(target, self.now)
+                && [it.arrived, self.now].iter().all(|at| self.oracle.is_sound(target, *at))
                 && self.oracle.targets[target].turned < it.arrived
         };
         let missed = (0..self.router.targets.len()).find(|target| served_all_along(*target));

@@ -4,8 +4,8 @@
 use super::account::Account;
 use super::exchange::{Exchange, Race, Waiter};
 use super::oracle::{Oracle, Sighting};
-use super::provider::{Answer, Ending, Fills, Provider, whole_millis};
-use crate::config::Providers;
+use super::provider::{Answer, Ending, Fills, whole_millis};
+use super::scenario::{Scenario, Tally};
 use crate::upstream::capacity::Queue;
 use crate::upstream::fixture;
 use crate::upstream::pass::Pass;
@@ -15,41 +15,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
-/// What a simulation is of.
-pub(super) struct Scenario {
-    pub(super) providers: Providers,
-    pub(super) weather: Vec<Provider>,
-    pub(super) until: Duration,
-    /// Requests a second.
-    pub(super) rate: fn(Duration) -> f64,
-    /// Share of callers that leave.
-    pub(super) leaving: f64,
-    /// Tokens of a request, at most.
-    pub(super) tokens: u64,
-    pub(super) seed: u64,
-}
-
-/// What is counted for the end.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) arrived: u64,
-    pub(super) answered: u64,
-    pub(super) refused: u64,
-    pub(super) failed: u64,
-    pub(super) shed: u64,
-    pub(super) overtaken: u64,
-    /// By target: first choices since the last bad weather and its aftermath.
-    pub(super) calm: Vec<u64>,
-    /// By target: everything it was asked.
-    pub(super) asked: Vec<u64>,
-    /// By target: what its own account refused of it while another target could serve.
-    pub(super) over_quota: Vec<u64>,
-    /// By target: the most of those within a minute, less the most requests that were under way in that minute.
-    pub(super) excess: Vec<i64>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     /// `refused`: it was before, and is not again if as much has turned since as this says.
     Arrive {
         refused: Option<Option<u64>>,
@@ -79,22 +46,22 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) queue: Queue,
     pub(super) oracle: Oracle,
-    accounts: Vec<Account>,
+    pub(super) accounts: Vec<Account>,
     /// By target, in this minute: which one, refusals, the most under way.
     minutes: Vec<(u64, i64, i64)>,
-    start: Instant,
+    pub(super) start: Instant,
     pub(super) now: Duration,
-    dice: Dice,
+    pub(super) dice: Dice,
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
-    serial: u64,
+    pub(super) serial: u64,
     exchanges: HashMap<u64, Exchange>,
     waiting: Vec<u64>,
-    settled: Option<Duration>,
+    pub(super) settled: Option<Duration>,
     pub(super) tally: Tally,
 }
 
 /// What becomes of an exchange after an event.
-enum Then {
+pub(super) enum Then {
     Goes,
     Ends,
 }
@@ -142,7 +109,7 @@ impl World {
         (world.tally, world.oracle, world.router)
     }
 
-    fn after(&mut self, wait: Duration, event: Event) {
+    pub(super) fn after(&mut self, wait: Duration, event: Event) {
         self.serial += 1;
         self.events.push(Reverse((self.now + whole_millis(wait), self.serial, event)));
     }
@@ -309,7 +276,7 @@ impl World {
         Then::Goes
     }
 
-    fn ask(&mut self, target: usize, it: &mut Exchange) -> (Sighting, Answer) {
+    pub(super) fn ask(&mut self, target: usize, it: &mut Exchange) -> (Sighting, Answer) {
         it.left += 1;
         let sighting = self.oracle.leaves(target, self.now);
         let answer = self.scenario.weather[target].ask(it.tokens, self.now, &mut self.dice);
@@ -327,26 +294,6 @@ impl World {
             self.tally.excess[target] = self.tally.excess[target].max(minute.1 - minute.2);
         }
         (sighting, answer)
-    }
-
-    /// The first choice for a request: not one whose last word was that it has no room, while another one has.
-    fn chosen(&mut self, target: usize, tokens: u64) {
-        let fits = self.accounts[target].about_fits(tokens, self.now);
-        assert!(
-            fits || !self.others(target, tokens),
-            "t{target} asked at {:?} though it said it had no quota left: {:?}",
-            self.now,
-            self.accounts
-        );
-        if self.settled.is_some_and(|settled| self.now > settled) {
-            self.tally.calm[target] += 1;
-        }
-    }
-
-    /// Whether another target may be asked, and has room and quota.
-    fn others(&self, target: usize, tokens: u64) -> bool {
-        let could = |other| self.oracle.may_be_asked(other, self.now) && self.accounts[other].fits(tokens, self.now);
-        (0..self.accounts.len()).any(|other| other != target && could(other))
     }
 
     /// A head, or the end of the time for it.
@@ -394,7 +341,7 @@ impl World {
     }
 
     /// The first byte for the caller: the race is over.
-    fn answering(&mut self, id: u64, it: &mut Exchange, mut sighting: Sighting, answer: Answer) {
+    pub(super) fn answering(&mut self, id: u64, it: &mut Exchange, mut sighting: Sighting, answer: Answer) {
         it.plan.first_byte(self.instant());
         it.answered = true;
         self.oracle.answers(&mut sighting, self.now);
@@ -419,77 +366,7 @@ impl World {
         Then::Ends
     }
 
-    /// The first target is slow. What a hedge takes of a quota is counted when the race is over, be it won or lost.
-    fn hedge(&mut self, id: u64, it: &mut Exchange) -> Then {
-        let Race::Ready { step, target } = it.race else { return Then::Goes };
-        it.race = Race::Off;
-        let rival = self.router.targets[target].clone();
-        let Ok(pass) = Pass::ask(&rival, Moment::at(self.instant())) else { return Then::Goes };
-        if !self.router.hedging.as_ref().is_some_and(|hedging| hedging.budget.take()) {
-            return Then::Goes;
-        }
-        self.oracle.hedge();
-        let model = it.plan.model_of(&rival).into();
-        let (sighting, answer) = self.ask(target, it);
-        self.serial += 1;
-        let serial = self.serial;
-        let head_in = answer.head_in.map_or(rival.timeout, |head_in| head_in.min(rival.timeout));
-        self.after(head_in, Event::Head { id, serial });
-        it.tried[target] = (it.tried[target].0 + 1, it.tried[target].1.or(Some(self.now)));
-        it.race = Race::Running { serial, step, model, began: self.now, pass, sighting, answer };
-        Then::Goes
-    }
-
-    /// The rival's head, or the end of its time.
-    fn rival_head(&mut self, id: u64, it: &mut Exchange) -> Then {
-        let Race::Running { serial, step, model, began, mut pass, sighting, answer } = std::mem::replace(&mut it.race, Race::Off)
-        else {
-            return Then::Goes;
-        };
-        let (now, took) = (self.instant(), self.now - began);
-        let in_time = answer.head_in.is_some_and(|head_in| took >= head_in);
-        match answer.ending {
-            Ending::Failed(failure, pause) if in_time => {
-                pass.failed(failure, pause, Moment::at(now));
-                self.accounts[sighting.target].spend(it.tokens);
-                self.oracle.fails(sighting, failure, pause, self.now);
-                it.plan.rival_ended(step, &model, failure, failure.status(), took);
-            }
-            Ending::Whole(_) | Ending::BreaksOff(_) if in_time => {
-                self.tally.overtaken += 1;
-                if let Some((slow, _)) = it.current.take() {
-                    self.oracle.dropped(slow, self.now);
-                }
-                it.plan.overtaken(step, pass, self.start + began, now);
-                (it.serial, it.stands_by) = (serial, None);
-                self.hear(sighting.target, &answer);
-                it.plan.answers(200, now);
-                self.answering(id, it, sighting, answer);
-                return Then::Goes;
-            }
-            _ => {
-                pass.failed(Failure::Timeout, None, Moment::at(now));
-                self.accounts[sighting.target].spend(it.tokens);
-                self.oracle.fails(sighting, Failure::Timeout, None, self.now);
-                it.plan.rival_ended(step, &model, Failure::Timeout, None, took);
-            }
-        }
-        if let Some(pause) = it.stands_by.take() {
-            self.after(pause, Event::Begin(id));
-        }
-        Then::Goes
-    }
-
-    /// The rival, if there is one, is given up.
-    pub(super) fn call_off(&mut self, it: &mut Exchange) {
-        if let Race::Running { step, model, began, sighting, .. } = std::mem::replace(&mut it.race, Race::Off) {
-            self.accounts[sighting.target].spend(it.tokens);
-            self.oracle.dropped(sighting, self.now);
-            it.plan.rival_ended(step, &model, Failure::Superseded, None, self.now - began);
-        }
-    }
-
-    fn hear(&mut self, target: usize, answer: &Answer) {
+    pub(super) fn hear(&mut self, target: usize, answer: &Answer) {
         self.router.targets[target].standing.quota.learn(&answer.headers, Moment::at(self.instant()));
         for fills in [Fills::OnTheMinute, Fills::Steadily] {
             self.accounts[target].hear(&answer.headers, fills, self.now);

@@ -80,7 +80,8 @@ impl Model {
         match self {
             Model::Closed(failures) if healthy => failures.retain(|live| *live),
             Model::Closed(_) => self.count(config, false, now),
-            Model::Open { live: false, .. } | Model::HalfOpen { live: false, .. } if healthy => *self = Model::Closed(Vec::new()),
+            Model::Open { live: false, .. } if healthy => *self = Model::Closed(Vec::new()),
+            Model::HalfOpen { trials, live: false, .. } if healthy && trials.is_empty() => *self = Model::Closed(Vec::new()),
             Model::HalfOpen { trials, live, .. } if !healthy && trials.is_empty() => {
                 *self = Model::Open { until: now + config.cooldown, live: *live };
             }
