@@ -49,7 +49,7 @@ pub(super) enum Race {
         began: Duration,
         pass: Pass,
         sighting: Sighting,
-        answer: Answer,
+        answer: Box<Answer>,
     },
 }
 
