@@ -49,7 +49,8 @@ pub struct CompileError(String);
 
 impl Gateway {
     /// Compiles a config. A key that cannot be resolved makes its target unavailable, not the gateway: it is logged, shown in
-    /// `/health`, and `/readyz` is 503 while no target is available. How the targets of the gateway `before` stand is taken over.
+    /// `/health`, and `/readyz` is 503 while no target is available. How the targets of the gateway `before` stand is taken over,
+    /// and who waits.
     ///
     /// # Errors
     /// A pattern that does not compile, or a routing list that leaves no target.
@@ -72,7 +73,10 @@ impl Gateway {
             enabled: config.pack.enabled,
             chain: chain(config, options.mode)?,
             router: Router::new(targets.into_iter().map(Arc::new).collect(), &config.providers),
-            queue: Queue::new(config.providers.queue.max_waiting),
+            queue: match before {
+                Some(before) => before.queue.with_room(config.providers.queue.max_waiting),
+                None => Queue::new(config.providers.queue.max_waiting),
+            },
             queue_timeout: config.providers.queue.timeout,
             limits: config.size_limits.clone(),
             audit: config.policies.chain.iter().any(|e| e.kind == Kind::AuditLogger).then(|| config.policy.audit_logger.clone()),

@@ -6,12 +6,13 @@
 //! client -> proxy/mod       local path? answer and stop (proxy/local)
 //!        -> proxy/intake    the whole body, within limits, decoded
 //!        -> openai/request  Prompt: a view of every text channel, duplicate keys refused
-//!        -> gateway         route(model) -> Plan
 //!        -> policy/chain    Allow | Redact | Block (-> record durable -> Refusal)
+//!        -> upstream/router route(model) -> Plan: who may be asked, in which order
 //!        -> audit/journal   Ticket: the `received` record, durable before any byte leaves
-//!        -> upstream/plan   first live target; openai/edit splices model and redactions into the body
+//!        -> proxy/turn      the next attempt's turn: a Pass of its target, a pause, room
+//!        -> openai/request  Outline: model, redactions, dropped fields are spliced into the body
 //!        -> proxy/forward   peer, key, headers, body
-//!        => provider        429, 5xx, unknown model, no connection before the first byte: the Plan moves on
+//!        => provider        429, 5xx, unknown model, no connection before the first byte: the Plan goes on
 //!        -> proxy/relay     head, then each event: sse -> chunk -> Watch -> the same Bytes when nothing changed
 //!        -> proxy/mod       logging: the Ticket is sealed with the `completed` record
 //! ```

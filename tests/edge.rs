@@ -16,6 +16,10 @@ mod fidelity;
 #[path = "edge/faults.rs"]
 mod faults;
 
+/// `kt doctor` finds what would keep a gateway from running well.
+#[path = "edge/doctor.rs"]
+mod doctor;
+
 /// Connections are kept, resumed and never held up: what a provider and a caller see of them under load.
 #[path = "edge/connections.rs"]
 mod connections;
@@ -24,6 +28,17 @@ mod connections;
 #[path = "edge/leaving.rs"]
 mod leaving;
 
+/// A slow target is raced with the next one: one answer, one record, nobody asked twice or left behind.
+#[path = "edge/racing.rs"]
+mod racing;
+
+/// A stream that breaks off is gone on with by another target, and the caller reads one.
+#[path = "edge/continuing.rs"]
+mod continuing;
+
+/// Every way in which a target can fail: right attempts, right answer, right record, never a double delivery, never a wrong retry.
+#[path = "edge/drills.rs"]
+mod drills;
 /// The second target gets the whole request, however the first one fails and however the request came.
 #[path = "edge/failover.rs"]
 mod failover;
@@ -61,3 +76,19 @@ mod routing;
 /// The same over HTTP/2 on either side; bounds; observation.
 #[path = "edge/protocols.rs"]
 mod protocols;
+
+/// The models a provider lists: renamed ones are found, unpinned ones are offered; fields it does not take are dropped.
+#[path = "edge/models.rs"]
+mod models;
+/// More requests than there is room for: who waits, who is told to come back, and that every place is given back.
+#[path = "edge/overload.rs"]
+mod overload;
+/// A provider's own headers say what is left of its limits: it is left alone before it has to refuse.
+#[path = "edge/quotas.rs"]
+mod quotas;
+/// It keeps serving while targets fail, ask for a pause or run out of quota; breakers, parking, reloads.
+#[path = "edge/serving.rs"]
+mod serving;
+/// Each strategy shares requests as it promises, and falls back.
+#[path = "edge/strategies.rs"]
+mod strategies;

@@ -266,6 +266,9 @@ pub struct Attempt {
     /// The model it was asked for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub model: String,
+    /// What the config calls that model, where its provider calls it otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configured_model: Option<String>,
     /// What came of it.
     #[serde(flatten)]
     pub result: AttemptResult,

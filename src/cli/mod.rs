@@ -1,6 +1,7 @@
 //! The command line: one file a command group. Messages for people go to stderr, results to stdout.
 
 pub mod audit;
+pub mod doctor;
 pub mod gateway;
 pub mod logging;
 pub mod policy;
@@ -36,6 +37,8 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Check config, keys, DNS, TLS, models, the audit directory, the clock and limits; exit 0 well, 1 not
+    Doctor(doctor::Args),
     /// Run the simulated Cerebras upstream
     Simulate(simulate::Args),
     /// Print the JSON Schema of the config, for editor completion
@@ -111,6 +114,7 @@ impl Cli {
             Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
                 audit::tail(&dir.path(), follow, lines, json, out, err)
             }
+            Command::Doctor(args) => doctor::doctor(&args, out, err),
             Command::Simulate(args) => simulate::run(args),
             Command::Schema => schema::schema(out),
         }

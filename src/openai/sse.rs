@@ -190,6 +190,12 @@ impl Event {
         event.into()
     }
 
+    /// The same event with a blank line behind it, so that another one may follow.
+    pub fn terminated(self) -> Self {
+        let end: &[u8] = if self.raw.ends_with(b"\n") { b"\n" } else { b"\n\n" };
+        Self { raw: [&self.raw, end].concat().into(), ..self }
+    }
+
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.raw.get(range.clone()).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! One attempt: the target's turn, what it is sent, and what its head means.
 
 use super::exchange::{Exchange, Phase, Served};
-use super::failing::{Failed, fail};
+use super::failing::{Failed, fail, started};
 use super::relay::{DEFAULT_MAX_RESPONSE, Relay};
 use super::replay::STOPPED;
 use super::{forward, race, resume, turn};
@@ -16,6 +16,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Clients keep idle sockets for a minute (Node), or 90 s (Go, reqwest); closing first is a race they lose.
@@ -61,12 +62,18 @@ pub async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box
         return Err(fail(session, exchange, Failure::Dns.into(), error));
     };
     race::prepare(session.req_header(), exchange);
-    forward::peer(&target, address)
+    let mut peer = forward::peer(&target, address)?;
+    if let Some(race) = exchange.admitted().and_then(|a| a.race.as_ref()) {
+        peer.options.custom_l4 = Some(Arc::new(race.interruptible(target.connect_timeout)));
+    }
+    Ok(peer)
 }
 
 /// A connection to the target stands: one that was kept, or a new one.
 pub fn connected(exchange: &mut Exchange, reused: bool) {
-    let Some(target) = exchange.admitted().and_then(|a| a.plan.current()) else { return };
+    let Some(admitted) = exchange.admitted() else { return };
+    admitted.race.as_ref().inspect(|race| race.connected());
+    let Some(target) = admitted.plan.current() else { return };
     let reused = if reused { "true" } else { "false" };
     METRICS.upstream_connections.with_label_values(&[&*target.id, reused]).inc();
 }
@@ -104,7 +111,7 @@ pub fn on_head(session: &Session, head: &mut ResponseHeader, exchange: &mut Exch
         Some(failure) => {
             let failed = Failed { failure, retry_after: retry_after(&head.headers, SystemTime::now()) };
             let error = fail(session, exchange, failed, Error::explain(ErrorType::HTTPStatus(status), "the target failed"));
-            if error.retry() || failure == Failure::Unreadable || exchange.admitted().is_some_and(|a| a.resuming.is_some()) {
+            if error.retry() || failure == Failure::Unreadable || started(session) {
                 return Err(error);
             }
             // Nothing is left to ask: the caller gets the provider's own words.
@@ -162,10 +169,16 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
 }
 
 /// Why this head is no answer, if it is none.
-fn failure_of(head: &ResponseHeader) -> Option<Failure> {
+pub(super) fn failure_of(head: &ResponseHeader) -> Option<Failure> {
     let status = head.status.as_u16();
-    let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head);
+    let unreadable = head.status.is_redirection() || status == 101 || is_encoded(head) || status < 400 && is_no_answer(head);
     Failure::of_status(status).or(unreadable.then_some(Failure::Unreadable))
+}
+
+/// Well meant, and yet no answer: nothing at all, or the page of something that stands before the provider.
+fn is_no_answer(head: &ResponseHeader) -> bool {
+    let is_empty = head.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+    is_empty || matches!(head.status.as_u16(), 204 | 205) || media(head).starts_with(b"text/html")
 }
 
 /// In an encoding that was not asked for, and that no policy can read.
@@ -174,9 +187,13 @@ fn is_encoded(head: &ResponseHeader) -> bool {
 }
 
 /// An SSE answer, by its type or, since some providers mislabel theirs, by what was asked for.
-fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
-    let media = head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default();
+pub(super) fn is_stream(head: &ResponseHeader, asked: bool, status: u16) -> bool {
+    let media = media(head);
     status < 400 && (media.starts_with(b"text/event-stream") || asked && !media.starts_with(b"application/json"))
+}
+
+fn media(head: &ResponseHeader) -> Vec<u8> {
+    head.headers.get(CONTENT_TYPE).map(|v| v.as_bytes().to_ascii_lowercase()).unwrap_or_default()
 }
 
 fn answering(exchange: &mut Exchange, relay: Box<Relay>) {

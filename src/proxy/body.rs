@@ -5,12 +5,14 @@ use super::exchange::{Exchange, Phase};
 use super::failing::{fail, started, truncated};
 use super::relay::{Relay, Stop};
 use super::{forward, local, resume};
+use crate::openai::sse::Decoder;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// How long an upstream may take to end its body after the caller has the whole answer.
@@ -27,10 +29,10 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
         // It came with the piece that ended the answer, or the upstream.
         return Ok(None);
     }
-    let had_begun = relay.tally.first_byte.is_some();
+    let had_begun = relay.tally.target_began.is_some();
     let fed = relay.feed(piece, end);
-    if let (false, Some(now)) = (had_begun, relay.tally.first_byte) {
-        admitted.first_byte(now);
+    if let (false, Some(now)) = (had_begun, relay.tally.target_began) {
+        admitted.first_byte(relay.status, now);
     }
     if let Some(target) = admitted.plan.current() {
         admitted.replay.deadline_in(Some(target.stream_timeout));
@@ -84,7 +86,10 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
 /// The provider reported an error inside its stream: the next target's chance while the caller has seen nothing, or where another
 /// one may go on, else the end.
 fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange) -> Result<Option<Bytes>> {
-    let Some(relay) = exchange.relay() else { return Ok(out) };
+    let Phase::Answering(admitted, relay) = &mut exchange.phase else { return Ok(out) };
+    if let Some(target) = admitted.plan.current() {
+        relay.edit_last_words(|words| forward::without_key(words, target));
+    }
     match relay.tally.error.and_then(Failure::of_status) {
         Some(failure) if !started(session) => {
             let error = Error::explain(FAILED, "the target reported an error in its stream");
@@ -102,12 +107,37 @@ fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange
     if let Some(admitted) = exchange.admitted() {
         admitted.replay.stop();
     }
-    let event = refused.map(|refusal| {
+    let mut last = Bytes::from([out.as_deref().unwrap_or_default(), &text[..]].concat());
+    if let Some(target) = exchange.admitted().and_then(|a| a.plan.current()) {
+        last = forward::without_key(last, target);
+    }
+    if let Some(refusal) = refused {
         let event = refusal.event(&exchange.facts.request_id);
         exchange.facts.refused = Some(refusal);
-        event
-    });
-    Ok(Some([out.as_deref().unwrap_or_default(), &text[..], event.as_deref().unwrap_or_default()].concat().into()))
+        return Ok(Some([&last[..], &event[..]].concat().into()));
+    }
+    let is_first = exchange.relay().is_some_and(|relay| relay.tally.chunks == 1);
+    if is_first && !started(session) { as_answer(last, exchange).map(Some) } else { Ok(Some(last)) }
+}
+
+/// A stream that begins with the provider's error: the caller gets the status it stands for, which every SDK acts on, instead of a
+/// 200 that fails at once.
+fn as_answer(events: Bytes, exchange: &mut Exchange) -> Result<Bytes> {
+    let Some(status) = exchange.relay().and_then(|relay| relay.tally.error) else { return Ok(events) };
+    let mut decoder = Decoder::new(events.len());
+    let ended = decoder.push(events.clone()).flatten().find_map(|event| event.data().map(Cow::into_owned));
+    let data = ended.or_else(|| decoder.finish().and_then(|event| event.data().map(Cow::into_owned)));
+    let Some(data) = data else { return Ok(events) };
+    let body = Refusal::complete_foreign(status, &data, &exchange.facts.request_id).unwrap_or(data);
+    let mut head = local::refusal_head(&Refusal::upstream(status, ""), exchange)?;
+    head.insert_header(CONTENT_LENGTH, body.len())?;
+    if let Some(relay) = exchange.relay() {
+        relay.status = status;
+    }
+    if let Some(admitted) = exchange.admitted() {
+        admitted.replay.replace_head(Box::new(head));
+    }
+    Ok(body.into())
 }
 
 /// A stream failed of which something left, or is about to: whether another target goes on with it.

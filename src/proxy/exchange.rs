@@ -220,13 +220,19 @@ impl Admitted {
     /// The body for a target, and the names of the fields it does not take.
     pub fn body_for(&self, target: &Target, model: &str) -> Option<(Bytes, Vec<String>)> {
         let said = self.resuming.as_deref().and_then(Relay::said);
-        let continuing = said.and_then(|said| Some((said.seen(), resume::prefix_of(target)?)));
+        let continuing = match said {
+            // Asked plainly, it would begin anew.
+            Some(said) => Some((said.seen(), resume::prefix_of(target)?)),
+            None => None,
+        };
         self.draft.body_for(&Ask::of(target, model, continuing))
     }
 
-    /// The first byte of an answer's body is here: who runs beside it is too late.
-    pub fn first_byte(&mut self, now: Instant) {
-        self.plan.first_byte(now);
+    /// The first byte of an answer's body is here: who runs beside it is too late. How fast a target refuses is not its pace.
+    pub fn first_byte(&mut self, status: u16, now: Instant) {
+        if status < 400 {
+            self.plan.first_byte(now);
+        }
         if let Some(race) = self.race.take() {
             self.replay.race(None);
             race.give_up(&mut self.plan);

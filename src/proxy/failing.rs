@@ -2,6 +2,7 @@
 
 use super::attempt::FAILED;
 use super::exchange::{Exchange, Phase};
+use super::race::Race;
 use super::replay::{self, DEADLINE, INTERRUPTED, OVERTAKEN, STOPPED};
 use super::{local, resume};
 use crate::refusal::Refusal;
@@ -28,7 +29,7 @@ impl From<Failure> for Failed {
 
 /// No connection to the target.
 pub fn not_connected(session: &Session, exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    if *error.etype() == OVERTAKEN {
+    if *error.etype() == OVERTAKEN || is_overtaken(exchange) {
         error.set_retry(true);
         return error;
     }
@@ -60,20 +61,37 @@ pub fn broken(session: &Session, exchange: &mut Exchange, mut error: Box<Error>,
         error.set_retry(false);
         return error;
     }
+    if is_overtaken(exchange) && !started(session) {
+        error.set_retry(true);
+        return error;
+    }
     // A pooled connection that was dead all along says nothing about the target: ask it once more, on a fresh one.
-    let untouched = exchange.relay().is_none();
-    if let (true, true, false, Some(admitted)) = (reused, untouched, deadline, exchange.admitted())
+    let stale = reused && !deadline && exchange.relay().is_none() && !was_alive(&error);
+    if let (true, Some(admitted)) = (stale, exchange.admitted())
         && !std::mem::replace(&mut admitted.stale_retry, true)
     {
         error.set_retry(true);
         return error;
     }
+    if *error.etype() == ErrorType::InvalidHTTPHeader {
+        // Pingora's words quote all it has read of such a head: a log line is no place for that.
+        error = Error::explain(ErrorType::InvalidHTTPHeader, "the head of the answer cannot be read").into_up();
+    }
     let failure = match error.etype() {
         _ if deadline => Failure::Timeout,
+        ErrorType::InvalidHTTPHeader => Failure::Unreadable,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
         _ => Failure::Broken,
     };
     fail(session, exchange, failure.into(), error)
+}
+
+/// Whether the error shows that there was someone at the other end: bytes that are no head, or a reset of this one stream. A stream
+/// refused unread (RFC 9113, section 8.7) may be asked for again like one on a dead connection.
+fn was_alive(error: &Error) -> bool {
+    let reset = error.root_cause().downcast_ref::<h2::Error>().filter(|cause| cause.is_reset() && cause.is_remote());
+    *error.etype() == ErrorType::InvalidHTTPHeader
+        || reset.is_some_and(|cause| cause.reason() != Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// Marks the current attempt failed and says, by the error, whether another one follows: any while the caller has seen nothing of
@@ -94,7 +112,10 @@ pub fn fail(session: &Session, exchange: &mut Exchange, failed: Failed, mut erro
     }
     let next = admitted.plan.failed(failure, retry_after, &gateway.router.rules, now, &mut admitted.dice);
     log::warn!("target {target}: {}: {error}; {next:?}", failure.as_str());
-    error.set_retry(next != Next::GiveUp);
+    // A rival under way is a target still to be heard, even where no other may be asked any more.
+    let moves_on = gateway.router.rules.triggers.contains(&failure.trigger());
+    let races = moves_on && admitted.race.as_ref().is_some_and(Race::may_be_won);
+    error.set_retry(next != Next::GiveUp || races);
     error
 }
 
@@ -107,7 +128,7 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if has_its_end || is_answered(exchange) || caller_left && exchange.facts.refused.is_none() {
         return done(0);
     }
-    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error));
+    let refusal = exchange.facts.refused.clone().unwrap_or_else(|| exhausted(exchange, error, started(session)));
     exchange.facts.refused = Some(refusal.clone());
     let status = refusal.status;
     if !started(session) {
@@ -122,10 +143,12 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
     if let Phase::Answering(_, relay) = &mut exchange.phase
         && relay.is_stream()
     {
+        // The provider's own words, where they were kept back, are the one error event there is.
+        let own = relay.has_last_words();
         let (text, refused) = relay.cut(true);
-        let refusal = refused.unwrap_or(refusal);
-        let last = [&text[..], &refusal.event(&exchange.facts.request_id)].concat();
-        exchange.facts.refused = Some(refusal);
+        let event = (!own || refused.is_some()).then(|| refused.as_ref().unwrap_or(&refusal).event(&exchange.facts.request_id));
+        let last = [&text[..], event.as_deref().unwrap_or_default()].concat();
+        exchange.facts.refused = Some(refused.unwrap_or(refusal));
         match session.write_response_body(Some(last.into()), true).await {
             Ok(()) => replay::close(&mut session.downstream_session).await,
             Err(error) => log::debug!("the caller left before the end of its stream: {error}"),
@@ -155,8 +178,13 @@ fn is_answered(exchange: &mut Exchange) -> bool {
     exchange.admitted().is_some_and(|a| a.replay.is_answered())
 }
 
+/// Whether a rival's answer has begun, and is waited for no longer than to the end of this attempt.
+fn is_overtaken(exchange: &mut Exchange) -> bool {
+    exchange.admitted().and_then(|a| a.race.as_ref()).is_some_and(Race::is_won)
+}
+
 /// Every attempt failed: 504 when all of them timed out, 502 otherwise, with the last reason.
-fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
+fn exhausted(exchange: &mut Exchange, error: &Error, started: bool) -> Refusal {
     let attempts = exchange.admitted().map(|a| a.plan.attempts().to_vec()).unwrap_or_default();
     let begun = exchange.resuming().is_some();
     let relayed = exchange.relay().is_some();
@@ -164,7 +192,7 @@ fn exhausted(exchange: &mut Exchange, error: &Error) -> Refusal {
         log::error!("an exchange failed without an attempt: {error}");
         return Refusal::upstream(502, "the request could not be forwarded");
     };
-    if begun || relayed && last.failure == Some(Failure::Broken) {
+    if begun || relayed && started && last.failure == Some(Failure::Broken) {
         return truncated();
     }
     let reason = last.failure.map_or("connection_broken", Failure::as_str);

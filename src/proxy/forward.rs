@@ -15,6 +15,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The caller's headers a provider sees. Everything else stays here: cookies, forwarding headers, SDK telemetry
@@ -70,6 +71,9 @@ pub fn rival(target: &Target, address: SocketAddr) -> Result<Box<HttpPeer>> {
 pub fn handed_over(target: &Target, connection: Connection) -> Box<HttpPeer> {
     // No address is connected to, and no TLS session begun: both stand.
     let mut peer = HttpPeer::new((Ipv4Addr::LOCALHOST, 0), false, String::new());
+    // Marked to end with its answer, it is not pooled; were it all the same, nobody would look for it there.
+    static HANDED_OVER: AtomicU64 = AtomicU64::new(0);
+    peer.group_key = HANDED_OVER.fetch_add(1, Ordering::Relaxed);
     peer.options.read_timeout = Some(target.stream_timeout + Duration::from_secs(5));
     peer.options.custom_l4 = Some(Arc::new(HandOver::new(connection)));
     Box::new(peer)

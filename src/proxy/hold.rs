@@ -136,6 +136,7 @@ impl Held {
     fn into_bytes(self, answer: &mut Answer, said: Option<&mut Said>) -> Bytes {
         let edits = edits(&self.spans, answer);
         if let Some(said) = said {
+            said.look_at(&self.event.raw);
             for (delta, (span, text)) in self.spans.iter().zip(&self.texts).enumerate() {
                 let edits = edits.iter().flatten().filter(|edit| edit.delta == delta);
                 said.add(answer.at(span.channel).id, text, edits.map(|edit| (edit.range.clone(), edit.with.as_str())));

@@ -7,7 +7,7 @@ use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
 use crate::server::status::Status;
 use crate::upstream::quota::Left;
-use crate::upstream::{Moment, Target};
+use crate::upstream::{Moment, State, Target};
 use bytes::Bytes;
 use http::Method;
 use pingora_core::Result;
@@ -152,17 +152,18 @@ async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> R
 
 fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
     let targets: Vec<_> = gateway.targets().iter().map(|t| standing(t, Moment::now())).collect();
-    let healthy = targets.iter().filter(|t| t["state"] == "healthy").count();
-    let word = match (status.not_ready(gateway), healthy) {
-        (Some(_), _) | (_, 0) => "unhealthy",
-        (None, n) if n < targets.len() => "degraded",
-        _ => "healthy",
+    let count = |state: State| targets.iter().filter(|t| t["state"] == state.as_str()).count();
+    let (healthy, on_trial) = (count(State::Healthy), count(State::HalfOpen));
+    let word = match status.not_ready(gateway) {
+        None if healthy == targets.len() => "healthy",
+        None if healthy + on_trial > 0 => "degraded",
+        _ => "unhealthy",
     };
     let body = json!({
         "status": word,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": status.uptime().as_secs(),
-        "requests": {"total": status.total(), "in_flight": status.in_flight()},
+        "requests": {"total": status.total(), "in_flight": status.in_flight(), "waiting": gateway.queue.waiting()},
         "pack": {"name": gateway.stamp.pack.name, "version": gateway.stamp.pack.version, "enabled": gateway.enabled},
         "targets": targets,
     });

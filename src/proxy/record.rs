@@ -94,15 +94,17 @@ pub fn cost(gateway: &Gateway, facts: &Facts, usage: Usage, attempts: &[upstream
     let cost = fresh as f64 * served.input_price_per_million
         + usage.cached_tokens as f64 * served.cached_input_price_per_million
         + usage.output_tokens as f64 * served.output_price_per_million;
-    let given_up = attempts.iter().filter(|a| a.failure == Some(Failure::Superseded)).filter_map(|a| pricing(&a.target));
+    let given_up =
+        attempts.iter().filter(|a| a.failure == Some(Failure::Superseded) && a.status.is_none_or(|status| status < 400));
+    let given_up = given_up.filter_map(|a| pricing(&a.target));
     let given_up: f64 = given_up.map(|p| usage.input_tokens as f64 * p.input_price_per_million).sum();
     Some((cost + given_up) / 1e6)
 }
 
-/// Output tokens over the time from the first byte to the last; streams only.
+/// Output tokens over the time from the first byte to the last, of the target that answered last; streams only.
 pub fn tokens_per_second(relay: &Relay) -> Option<f64> {
     let tally = &relay.tally;
-    let took = tally.last_byte?.duration_since(tally.first_byte?).as_secs_f64();
+    let took = tally.last_byte?.duration_since(tally.target_began?).as_secs_f64();
     let tokens = tally.usage?.output_tokens;
     (relay.is_stream() && took > 0.0 && tokens > 0).then(|| tokens as f64 / took)
 }
@@ -188,6 +190,7 @@ fn attempt(attempt: &upstream::Attempt) -> Attempt {
     Attempt {
         target: attempt.target.to_string(),
         model: attempt.model.to_string(),
+        configured_model: attempt.configured_model.as_deref().map(Into::into),
         result: match attempt.status {
             Some(status) => AttemptResult::Status(status),
             None => AttemptResult::Error(reason.unwrap_or("unknown").into()),

@@ -3,18 +3,25 @@
 //! A stream leaves as it arrives, in the very same `Bytes` when nothing changed. Any other answer is gathered up to a bound and
 //! judged whole, so that it can still become a refusal, or be asked of another target when it breaks off.
 
+mod pieces;
+mod tally;
+
+pub use tally::{Tally, error_status};
+
 use super::hold::{Hold, judge_whole};
 use super::resume::Resumed;
 use super::said::Said;
-use crate::openai::chunk::{Chunk, Usage, may_hold_usage};
+use crate::openai::chunk::{Chunk, may_hold_usage};
 use crate::openai::request::Prefix;
 use crate::openai::sse::{Decoder, Event, Events};
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use pieces::{Gathered, concat};
 use pingora_http::ResponseHeader;
 use std::time::Instant;
+use tally::{may_fail, may_finish};
 
 /// A gathered answer is at most this long unless `size_limits.max_response_bytes` says otherwise, in bytes.
 pub const DEFAULT_MAX_RESPONSE: u64 = 64 << 20;
@@ -34,31 +41,6 @@ pub struct Relay {
     /// What was decided when the answer stopped, and has not left yet.
     left: Vec<Bytes>,
     form: Form,
-}
-
-/// What an answer taught.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Tokens, as the provider counts them.
-    pub usage: Option<Usage>,
-    /// Why each choice ended.
-    pub finish_reasons: Vec<String>,
-    /// The provider's id of the answer.
-    pub id: Option<String>,
-    /// The model that answered, as the provider names it.
-    pub model: Option<String>,
-    /// Events with data, `[DONE]` aside.
-    pub chunks: u64,
-    /// When the first byte of the body arrived.
-    pub first_byte: Option<Instant>,
-    /// When the last did.
-    pub last_byte: Option<Instant>,
-    /// The answer came to its proper end: `[DONE]`, a finish reason, or a whole body.
-    pub whole: bool,
-    /// The provider reported an error inside the stream: its status, 500 when it names none.
-    pub error: Option<u16>,
-    /// Body bytes handed to the caller.
-    pub bytes: u64,
 }
 
 enum Form {
@@ -128,11 +110,12 @@ impl Relay {
         if piece.as_ref().is_some_and(|p| !p.is_empty()) {
             let now = Instant::now();
             self.tally.first_byte.get_or_insert(now);
+            self.tally.target_began.get_or_insert(now);
             self.tally.last_byte = Some(now);
         }
         let out = match &mut self.form {
             Form::Whole { body, cap } => {
-                body.push(piece, *cap)?;
+                body.push(piece, *cap).map_err(Stop::Failed)?;
                 if end { Some(self.finish_whole()?) } else { None }
             }
             Form::Stream(_) => self.feed_stream(piece, end)?,
@@ -188,6 +171,13 @@ impl Relay {
         matches!(&self.form, Form::Stream(stream) if stream.last.is_some())
     }
 
+    /// Edits those last words: they may outlive the attempt they come from.
+    pub fn edit_last_words(&mut self, edit: impl FnOnce(Bytes) -> Bytes) {
+        if let Form::Stream(stream) = &mut self.form {
+            stream.last = stream.last.take().map(edit);
+        }
+    }
+
     /// Another target, asked in this way, goes on with this stream; `comment` tells the caller.
     ///
     /// # Errors
@@ -199,6 +189,8 @@ impl Relay {
         stream.last = None;
         stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default(), how));
         self.tally.error = None;
+        self.tally.target_began = None;
+        self.tally.named = false;
         self.left.push(comment);
         stream.hold.resume(&mut self.answer)
     }
@@ -235,9 +227,11 @@ impl Relay {
             // After [DONE] or an error nothing is said any more.
             return Ok(());
         }
-        if stream.resumed.is_some() {
-            return self.on_resumed(event, out);
-        }
+        if stream.resumed.is_some() { self.on_resumed(event, out) } else { self.on_new(event, out) }
+    }
+
+    fn on_new(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
+        let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         if event.is_done() {
             stream.hold.end(&mut self.answer, out)?;
             stream.done = true;
@@ -258,7 +252,10 @@ impl Relay {
         }
         let chunk = match Chunk::read(&data) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            // What begins with something else than JSON is no answer; what comes later is the caller's to see, unless it is watched.
+            Err(_) if self.answer.is_watched() || self.tally.chunks == 1 && !is_json(&data) => {
+                return Err(Stop::Failed(Failure::Unreadable));
+            }
             Err(_) => {
                 drop(data);
                 stream.hold.pass(event, &mut self.answer, out);
@@ -282,24 +279,20 @@ impl Relay {
         Ok(())
     }
 
-    /// The first events of a stream that goes on: without what the caller has seen already.
+    /// An event of a stream that goes on: without what the caller has seen already.
     fn on_resumed(&mut self, event: Event, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         let Some(resumed) = &mut stream.resumed else { return Ok(()) };
-        let (new, still) = resumed.sift(event).map_err(|_| Stop::Failed(Failure::Unreadable))?;
-        let sifting = if still { stream.resumed.take() } else { None };
-        stream.resumed = None;
-        new.into_iter().try_for_each(|event| self.on_event(event, out))?;
-        if let Form::Stream(stream) = &mut self.form {
-            stream.resumed = sifting;
-        }
-        Ok(())
+        let new = resumed.sift(event).map_err(|_| Stop::Failed(Failure::Unreadable))?;
+        new.into_iter().try_for_each(|event| self.on_new(event, out))
     }
 
     fn end_stream(&mut self, out: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
         let last = std::mem::replace(&mut stream.decoder, Decoder::new(MAX_EVENT)).finish();
         if let Some(event) = last {
+            // Something may follow it: an error event, or another target's.
+            let event = if event.is_done() { event } else { event.terminated() };
             self.on_event(event, out)?;
         }
         let Form::Stream(stream) = &mut self.form else { return Ok(()) };
@@ -320,7 +313,7 @@ impl Relay {
         }
         let chunk = match Chunk::read(&body) {
             Ok(chunk) => chunk,
-            Err(_) if self.answer.is_watched() => return Err(Stop::Failed(Failure::Unreadable)),
+            Err(_) if self.answer.is_watched() || !is_json(&body) => return Err(Stop::Failed(Failure::Unreadable)),
             Err(_) => return Ok(body),
         };
         self.tally.learn(&chunk);
@@ -330,87 +323,7 @@ impl Relay {
     }
 }
 
-impl Tally {
-    fn learn(&mut self, chunk: &Chunk<'_>) {
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
-        }
-        for (_, reason) in &chunk.finish {
-            self.finish_reasons.push(reason.to_string());
-        }
-        if self.id.is_none() {
-            self.id = chunk.id.as_deref().map(Into::into);
-            self.model = chunk.model.as_deref().map(Into::into);
-        }
-    }
-}
-
-/// Pieces of a body until it is whole; one piece is not copied.
-#[derive(Default)]
-struct Gathered(Vec<Bytes>, u64);
-
-impl Gathered {
-    fn push(&mut self, piece: Option<Bytes>, cap: u64) -> Result<(), Stop> {
-        let Some(piece) = piece.filter(|p| !p.is_empty()) else { return Ok(()) };
-        self.1 += piece.len() as u64;
-        if self.1 > cap {
-            return Err(Stop::Failed(Failure::TooLarge));
-        }
-        self.0.push(piece);
-        Ok(())
-    }
-
-    fn into_bytes(self) -> Bytes {
-        join(self.0)
-    }
-}
-
-/// Whether an object may end a choice: as cheap as [`may_hold_usage`], and as approximate.
-fn may_finish(json: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(json, b"\"finish_reason\"") else { return false };
-    let value = json[at + b"\"finish_reason\"".len()..].iter().find(|b| !matches!(b, b':' | b' '));
-    value.is_some_and(|b| *b != b'n')
-}
-
-/// Whether an object may report an error, likewise.
-fn may_fail(json: &[u8]) -> bool {
-    memchr::memmem::find(json, b"\"error\"").is_some()
-}
-
-/// The HTTP status an error inside a stream stands for.
-fn error_status(json: &[u8]) -> u16 {
-    let event: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-    let named =
-        ["/status_code", "/error/status_code", "/error/status", "/error/code"].iter().find_map(|at| event.pointer(at)?.as_u64());
-    named.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)).unwrap_or(500)
-}
-
-/// The events that leave with one piece, as few buffers as can be: neighbours within `piece` are one slice of it.
-fn concat(out: Vec<Bytes>, piece: &Bytes) -> Option<Bytes> {
-    let base = piece.as_ptr() as usize;
-    let mut parts: Vec<Bytes> = Vec::with_capacity(1);
-    for next in out.into_iter().filter(|b| !b.is_empty()) {
-        let at = (next.as_ptr() as usize).wrapping_sub(base);
-        match parts.last_mut() {
-            Some(last) if last.as_ptr() as usize + last.len() == next.as_ptr() as usize && at + next.len() <= piece.len() => {
-                let from = (last.as_ptr() as usize).wrapping_sub(base);
-                if from <= at {
-                    *last = piece.slice(from..at + next.len());
-                } else {
-                    parts.push(next);
-                }
-            }
-            _ => parts.push(next),
-        }
-    }
-    (!parts.is_empty()).then(|| join(parts))
-}
-
-fn join(mut parts: Vec<Bytes>) -> Bytes {
-    if parts.len() == 1 {
-        return parts.pop().unwrap_or_default();
-    }
-    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-    parts.iter().for_each(|part| all.extend_from_slice(part));
-    all.freeze()
+/// Whether it is JSON at all, to any depth.
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }

@@ -1,7 +1,8 @@
 //! Some providers that are asked to go on with a text repeat it first (Mistral's `prefix: true` does). The caller has that text
 //! already: this tells the repetition from the rest, as it arrives.
 
-/// Shorter texts are never taken for a repetition: an answer may well begin with the same word again. In characters.
+/// Shorter texts are not taken for a repetition that nobody announced: an answer may well go on with the same word again. In
+/// characters.
 const SHORTEST: usize = 4;
 
 /// Listens to the content of a continuation for the text it is the continuation of.
@@ -28,9 +29,10 @@ pub enum Heard {
 }
 
 impl Repetition {
-    /// Listens for `expected`: all the content the caller has.
-    pub fn new(expected: &str) -> Self {
-        let listens = expected.chars().nth(SHORTEST - 1).is_some();
+    /// Listens for `expected`: all the content the caller has. Where the repetition is announced, the shortest text is one.
+    pub fn new(expected: &str, announced: bool) -> Self {
+        let shortest = if announced { 1 } else { SHORTEST };
+        let listens = expected.chars().nth(shortest - 1).is_some();
         Self { expected: if listens { expected.into() } else { Box::default() }, repeated: listens.then_some(0) }
     }
 
@@ -58,7 +60,7 @@ mod tests {
 
     /// What a caller is given of a continuation that comes in these pieces.
     fn kept(expected: &str, pieces: &[&str]) -> String {
-        let (mut echo, mut held, mut kept) = (Repetition::new(expected), String::new(), String::new());
+        let (mut echo, mut held, mut kept) = (Repetition::new(expected, false), String::new(), String::new());
         for piece in pieces {
             let heard = echo.hear(piece);
             match heard {
@@ -93,6 +95,12 @@ mod tests {
         assert_eq!(kept("abc", &["abcd"]), "abcd");
         assert_eq!(kept("é€😀", &["é€😀!"]), "é€😀!");
         assert_eq!(kept("", &["", "a"]), "a");
+    }
+
+    #[test]
+    fn an_announced_repetition_may_be_one_letter() {
+        assert_eq!(Repetition::new("H", true).hear("Hi"), Heard::Repeated { keep_from: 1 });
+        assert_eq!(Repetition::new("H", false).hear("Hi"), Heard::Fresh);
     }
 
     proptest! {

@@ -84,58 +84,65 @@ pub fn with(mut relay: Box<Relay>, target: &Target, strip_usage: bool) -> Box<Re
     relay
 }
 
-/// Takes out of a stream that goes on what its caller has seen: the text so far, which some providers repeat, and the role, which
+/// Takes out of a stream that goes on what its caller has seen: the text so far, which some providers repeat, and the roles, which
 /// SDKs would put together with the first one.
 pub struct Resumed {
-    repetition: Repetition,
+    /// `None` once it is decided.
+    repetition: Option<Repetition>,
     /// Events that may all be repetition.
     held: Vec<Event>,
 }
 
 impl Resumed {
     /// A stream that goes on behind the text `seen`, asked for in this way. Servers that are told to go on with the very message
-    /// (vLLM, SGLang) send what is new and nothing else.
+    /// (vLLM, SGLang) send what is new and nothing else; those that are told it is a prefix may give it back (Mistral does).
     pub fn behind(seen: &str, how: Prefix) -> Self {
-        let expected = if how == Prefix::FinalMessage { "" } else { seen };
-        Self { repetition: Repetition::new(expected), held: Vec::new() }
+        let repetition = (how != Prefix::FinalMessage).then(|| Repetition::new(seen, how == Prefix::Flag));
+        Self { repetition, held: Vec::new() }
     }
 
-    /// The events that are new, and whether more of the stream must be looked through.
+    /// What is new of the next event, and of those held before it.
     ///
     /// # Errors
     /// An event that cannot be read.
-    pub fn sift(&mut self, event: Event) -> Result<(Vec<Event>, bool), ChunkError> {
+    pub fn sift(&mut self, event: Event) -> Result<Vec<Event>, ChunkError> {
         let Some(data) = event.data().filter(|_| !event.is_done()) else {
             // [DONE] before anything was decided: all of it was new. A comment decides nothing.
-            return Ok(if event.is_done() { (self.all_and(event), false) } else { (vec![event], true) });
+            return Ok(if event.is_done() { self.decided(event) } else { vec![event] });
         };
         let chunk = Chunk::read(&data)?;
         let ends = chunk.error || !chunk.finish.is_empty();
         if chunk.is_role_only() && !ends {
-            return Ok((Vec::new(), true));
+            return Ok(Vec::new());
         }
         let is_content = |delta: &&Delta<'_>| delta.channel == Said::CHANNEL;
         let text: String = chunk.deltas.iter().filter(is_content).map(|delta| delta.text.as_ref()).collect();
         let plain = without_role(&event, &chunk);
-        if text.is_empty() {
-            // Thoughts, usage, the end: nothing that repeats the text.
-            return Ok(if ends { (self.all_and(plain), false) } else { (vec![plain], true) });
+        if text.is_empty() && !ends {
+            // Thoughts, usage: nothing that repeats the text.
+            return Ok(vec![plain]);
         }
-        match self.repetition.hear(&text) {
+        let heard = match &mut self.repetition {
+            Some(repetition) if !text.is_empty() => repetition.hear(&text),
+            _ => Heard::Fresh,
+        };
+        Ok(match heard {
             Heard::Undecided if !ends => {
                 self.held.push(plain);
-                Ok((Vec::new(), true))
+                Vec::new()
             }
             Heard::Repeated { keep_from } => {
-                self.held.clear();
+                (self.repetition, self.held) = (None, Vec::new());
                 let all_of_it = keep_from >= text.len() && !ends;
-                Ok((if all_of_it { Vec::new() } else { vec![from(&event, &chunk, keep_from)] }, false))
+                if all_of_it { Vec::new() } else { vec![from(&event, &chunk, keep_from)] }
             }
-            Heard::Undecided | Heard::Fresh => Ok((self.all_and(plain), false)),
-        }
+            Heard::Undecided | Heard::Fresh => self.decided(plain),
+        })
     }
 
-    fn all_and(&mut self, event: Event) -> Vec<Event> {
+    /// All that was held is new, and so is `event`.
+    fn decided(&mut self, event: Event) -> Vec<Event> {
+        self.repetition = None;
         let mut all = std::mem::take(&mut self.held);
         all.push(event);
         all
@@ -164,3 +171,6 @@ fn reread(bytes: Bytes, before: &Event) -> Event {
     let mut decoder = Decoder::default();
     decoder.push(bytes).next().and_then(Result::ok).unwrap_or_else(|| before.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,16 @@
 
 use super::attempt::internal;
 use super::exchange::{Exchange, Phase};
-use super::race::{Connection, Outcome};
+use super::race::{Connection, Outcome, Race};
 use super::replay::STOPPED;
 use super::{Room, admit};
 use crate::metrics::METRICS;
 use crate::refusal::Refusal;
+use crate::upstream::capacity::Place;
 use crate::upstream::pass::Pass;
 use crate::upstream::plan::Entry;
 use crate::upstream::{Moment, Target};
+use futures::future::select_all;
 use pingora::time::timeout;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -24,24 +26,27 @@ use std::time::Instant;
 pub async fn take(session: &mut Session, exchange: &mut Exchange) -> Result<Option<Connection>> {
     let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
     admitted.replay.deadline_in(None);
-    if let Some(race) = admitted.race.take_if(|race| race.is_running()) {
-        match unless_left(session, race.outcome()).await? {
-            Outcome::Won(won) => {
-                METRICS.hedges.with_label_values(&["won"]).inc();
-                admitted.plan.overtaken(won.step, won.pass, won.since, Instant::now());
-                return Ok(Some(won.connection));
-            }
-            Outcome::Lost(lost) => lost.note(&mut admitted.plan),
-        }
+    if let Some(race) = admitted.race.as_mut().filter(|race| race.is_running()) {
+        // It stays where it is meanwhile: should the caller leave, it is noted at the end of the exchange.
+        unless_left(session, race.ended()).await?;
     }
-    admitted.race = None;
+    admitted.replay.race(None);
+    match admitted.race.take().and_then(Race::outcome) {
+        Some(Outcome::Won(won)) => {
+            METRICS.hedges.with_label_values(&["won"]).inc();
+            admitted.plan.overtaken(won.step, won.pass, won.since, Instant::now());
+            return Ok(Some(won.connection));
+        }
+        Some(Outcome::Lost(lost)) => lost.note(&mut admitted.plan),
+        None => {}
+    }
     let pause = admitted.plan.pause();
     if !pause.is_zero() {
         unless_left(session, pingora::time::sleep(pause)).await?;
     }
     match admitted.plan.enter(Instant::now()) {
         Entry::Go => Ok(None),
-        Entry::Wait(target) => on_target(session, exchange, &target).await.map(|()| None),
+        Entry::Wait(full) => in_line(session, exchange, full).await.map(|()| None),
         Entry::Closed => closed(exchange),
     }
 }
@@ -64,22 +69,37 @@ pub async fn enter(room: &Room, exchange: &mut Exchange) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Waits in the queue for room on `target`.
-async fn on_target(session: &mut Session, exchange: &mut Exchange, target: &Arc<Target>) -> Result<()> {
+/// Waits in the queue until one of these targets, all of them `full`, has room.
+async fn in_line(session: &mut Session, exchange: &mut Exchange, mut full: Vec<Arc<Target>>) -> Result<()> {
     let gateway = exchange.gateway.clone();
     let Some(_waiting) = gateway.queue.join() else { return shed(exchange, "queue_full") };
-    let place = target.standing.capacity.wait(target.max_concurrency);
-    let Ok(place) = unless_left(session, timeout(gateway.queue_timeout, place)).await? else {
-        return shed(exchange, "queue_timeout");
-    };
-    let now = Instant::now();
-    match (Pass::with_place(target, place, Moment::at(now)), &mut exchange.phase) {
-        (Ok(pass), Phase::Admitted(admitted)) => {
+    let began = Instant::now();
+    loop {
+        let patience = gateway.queue_timeout.saturating_sub(began.elapsed());
+        let Ok((target, place)) = unless_left(session, timeout(patience, first_place(&full))).await? else {
+            return shed(exchange, "queue_timeout");
+        };
+        let now = Instant::now();
+        let Phase::Admitted(admitted) = &mut exchange.phase else { return internal("no exchange to forward") };
+        if let Ok(pass) = Pass::with_place(&target, place, Moment::at(now)) {
             admitted.plan.enter_with(pass, now);
-            Ok(())
+            return Ok(());
         }
-        _ => closed(exchange).map(|_: Option<Connection>| ()),
+        // It closed meanwhile; that says nothing about the others.
+        match admitted.plan.enter(now) {
+            Entry::Go => return Ok(()),
+            Entry::Wait(others) => full = others,
+            Entry::Closed => return closed(exchange),
+        }
     }
+}
+
+/// The first place to become free on any of these targets. Those in the other lines are given up with it.
+async fn first_place(targets: &[Arc<Target>]) -> (Arc<Target>, Place) {
+    let lines = targets
+        .iter()
+        .map(|target| Box::pin(async move { (target.clone(), target.standing.capacity.wait(target.max_concurrency).await) }));
+    select_all(lines).await.0
 }
 
 fn shed(exchange: &mut Exchange, queue: &'static str) -> Result<()> {
@@ -95,7 +115,7 @@ fn overloaded(queue: &'static str, why: &'static str) -> Refusal {
 /// What may still be asked closed meanwhile. Attempts that failed have their own last word.
 fn closed<T>(exchange: &mut Exchange) -> Result<T> {
     if exchange.phase.attempts().is_empty() {
-        exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(Moment::now())));
+        exchange.facts.refused = Some(admit::unroutable(exchange.gateway.router.closed(&exchange.facts.model, Moment::now())));
     }
     Error::e_explain(STOPPED, "no target may be asked now")
 }

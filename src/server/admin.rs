@@ -56,6 +56,11 @@ impl Admin {
         METRICS.audit_durable_index.set(status.durable_index.map_or(-1, |i| i as i64));
         METRICS.audit_records.reset();
         METRICS.audit_records.inc_by(status.records);
+        // As it is now, and nothing of targets that a reload took away.
+        METRICS.target_state.reset();
+        for target in self.gateway.load().targets() {
+            METRICS.target_state.with_label_values(&[&*target.id]).set(target.state(Moment::now()).gauge());
+        }
         METRICS.render()
     }
 

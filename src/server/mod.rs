@@ -1,6 +1,7 @@
 //! The running gateway: listeners, background services, start and stop.
 
 mod admin;
+pub mod doctor;
 mod prober;
 mod reloader;
 mod resolver;

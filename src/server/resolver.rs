@@ -58,7 +58,8 @@ pub async fn resolve_all(gateway: &Gateway) -> bool {
     resolved.into_iter().all(|ok| ok)
 }
 
-async fn resolve(target: &Target) -> bool {
+/// Resolves one target; true when it has an address.
+pub async fn resolve(target: &Target) -> bool {
     let (host, port) = (target.url.host.as_str(), target.url.port);
     match tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(addresses)) => target.set_addresses(prefer_v4(addresses.collect())),

@@ -128,6 +128,11 @@ impl Queue {
         Self { line: Arc::default(), max_waiting }
     }
 
+    /// The same queue with room for another number: who waits, waits on, and is counted.
+    pub fn with_room(&self, max_waiting: u32) -> Self {
+        Self { line: self.line.clone(), max_waiting }
+    }
+
     /// The right to wait, until dropped; `None` when the queue is full.
     pub fn join(&self) -> Option<Waiting> {
         self.line.enter(Some(self.max_waiting)).map(Waiting)

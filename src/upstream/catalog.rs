@@ -75,6 +75,11 @@ impl Catalog {
         }
     }
 
+    /// The listed ids that equal `id` but for case and punctuation.
+    pub fn like(&self, id: &str) -> Vec<String> {
+        self.0.load().as_ref().map(|listed| listed.ids_like(id).map(str::to_owned).collect()).unwrap_or_default()
+    }
+
     /// Every id, in the provider's order.
     pub fn ids(&self) -> Vec<String> {
         self.0.load().as_ref().map(|listed| listed.ids.clone()).unwrap_or_default()

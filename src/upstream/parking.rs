@@ -55,8 +55,7 @@ pub fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
     let seconds = |value: &str| number(value).and_then(|seconds| wait(seconds * 1_000.0));
     let date = |value: &str| {
         let sent = text("date").and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(wall);
-        let wait = httpdate::parse_http_date(value).ok()?.duration_since(sent).ok()?;
-        (!wait.is_zero()).then(|| wait.min(LONGEST_WAIT))
+        wait(httpdate::parse_http_date(value).ok()?.duration_since(sent).ok()?.as_secs_f64() * 1_000.0)
     };
     let precise = text("retry-after-ms").and_then(number).and_then(wait);
     precise.or_else(|| text("retry-after").and_then(|value| seconds(value).or_else(|| date(value))))

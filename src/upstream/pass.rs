@@ -46,7 +46,7 @@ impl Pass {
     /// The target closed meanwhile.
     pub fn with_place(target: &Arc<Target>, place: Place, now: Moment) -> Result<Self, NotNow> {
         target.is_open(now)?;
-        target.turned(target.standing.breaker.cool(now), "its cooldown is over");
+        target.cool(now);
         let admission = target.standing.breaker.enter(&target.circuit_breaker, now);
         let Some(admission) = admission else { return Err(NotNow::Open(target.reopens(now))) };
         Ok(Self { target: target.clone(), admission: Some(admission), _place: place })
@@ -68,6 +68,7 @@ impl Pass {
     /// The answer came to its end, or shows that the mistake was the caller's.
     pub fn succeeded(&mut self, now: Moment) {
         if let Some(admission) = self.admission.take() {
+            self.target.cool(now);
             let turned = self.target.standing.breaker.succeeded(&self.target.circuit_breaker, admission, now);
             self.target.turned(turned, "it answered");
         }
@@ -79,6 +80,7 @@ impl Pass {
             self.target.standing.parking.park(now + pause, cause);
             log::warn!("target {}: {}, parked for {pause:?} as it asked", self.target.id, failure.as_str());
         }
+        self.target.cool(now);
         let breaker = &self.target.standing.breaker;
         match (self.admission.take(), failure.blames_target()) {
             (Some(admission), true) => {
@@ -118,6 +120,12 @@ impl Target {
             (_, Some((until, cause))) => Err(NotNow::Parked(until, cause)),
             (Some(reopens), None) => Err(NotNow::Open(reopens)),
         }
+    }
+
+    /// Says that its cooldown is over, when it is: to be told before anything else that may change its breaker, which would pass
+    /// over that turn in silence.
+    pub fn cool(&self, now: Moment) {
+        self.turned(self.standing.breaker.cool(now), "its cooldown is over");
     }
 
     /// A log line and a metric for each turn of its breaker.

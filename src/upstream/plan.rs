@@ -16,6 +16,8 @@ pub struct Attempt {
     pub target: Arc<str>,
     /// The model it was asked for.
     pub model: Arc<str>,
+    /// What the config calls that model, where its provider calls it otherwise.
+    pub configured_model: Option<Arc<str>>,
     /// Why it failed; `None` when it gave the answer.
     pub failure: Option<Failure>,
     /// The HTTP status it answered with, if it did.
@@ -49,8 +51,8 @@ pub enum Next {
 pub enum Entry {
     /// The one on [`Plan::current`].
     Go,
-    /// That one, once it has room.
-    Wait(Arc<Target>),
+    /// One on any of these, once it has room.
+    Wait(Vec<Arc<Target>>),
     /// None: what is left must not be asked.
     Closed,
 }
@@ -80,7 +82,7 @@ struct Step {
     /// When it was first tried.
     began: Option<Instant>,
     retries: u32,
-    /// Tried beside another one, and through.
+    /// Not to be asked any more.
     done: bool,
 }
 
@@ -141,7 +143,7 @@ impl Plan {
             self.since = now;
             return Entry::Go;
         }
-        let mut full = None;
+        let mut full = Vec::new();
         for at in self.at..self.steps.len() {
             let step = &self.steps[at];
             if step.done {
@@ -152,18 +154,18 @@ impl Plan {
                     self.go(at, pass, now);
                     return Entry::Go;
                 }
-                Err(NotNow::Full) => _ = full.get_or_insert(at),
+                Err(NotNow::Full) => full.push(step.target.clone()),
                 Err(NotNow::Open(_) | NotNow::Parked(..)) => {}
             }
         }
-        let Some(at) = full else { return Entry::Closed };
-        self.at = at;
-        Entry::Wait(self.steps[at].target.clone())
+        if full.is_empty() { Entry::Closed } else { Entry::Wait(full) }
     }
 
-    /// Begins the attempt on the target that was waited for.
+    /// Begins the attempt on one of the targets that were waited for.
     pub fn enter_with(&mut self, pass: Pass, now: Instant) {
-        self.go(self.at, pass, now);
+        let waited_for = |step: &Step| !step.done && Arc::ptr_eq(&step.target, pass.target());
+        let ahead = self.steps.iter().skip(self.at).position(waited_for).unwrap_or_default();
+        self.go(self.at + ahead, pass, now);
     }
 
     /// The current attempt failed. `retry_after` is what the target said of when to come back.
@@ -190,7 +192,13 @@ impl Plan {
                 self.at = other;
                 Next::Move
             }
-            _ => Next::GiveUp,
+            _ => {
+                // Should a rival be awaited and fail as well, nothing is left.
+                if let Some(step) = self.steps.get_mut(self.at) {
+                    step.done = true;
+                }
+                Next::GiveUp
+            }
         }
     }
 
@@ -224,9 +232,11 @@ impl Plan {
         pass.succeeded(Moment::at(now));
     }
 
-    /// After [`Plan::broke`]: moves on to the next target that `can` go on with the answer; whether there is one.
+    /// After [`Plan::broke`]: moves on to the next target that `can` go on with the answer; whether there is one. No other is asked
+    /// from here on.
     pub fn resume(&mut self, can: impl Fn(&Target) -> bool, now: Instant) -> bool {
         self.answering = None;
+        self.steps.iter_mut().for_each(|step| step.done |= !can(&step.target));
         let next = self.next_open(can, now);
         self.at = next.unwrap_or(self.at);
         next.is_some()
@@ -258,12 +268,14 @@ impl Plan {
     }
 
     /// An attempt beside the current one is through: it failed, or was too late. Its provider counted it all the same.
-    pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, took: Duration) {
+    pub fn rival_ended(&mut self, at: usize, model: &Arc<str>, failure: Failure, status: Option<u16>, took: Duration) {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
         step.target.standing.quota.spend(self.tokens);
-        let (target, model) = (step.target.id.clone(), model.clone());
-        self.attempts.push(Attempt { target, model, failure: Some(failure), status: failure.status(), took });
+        let (target, model) = (step.target.clone(), model.clone());
+        let configured_model = self.renamed(&target, &model);
+        let attempt = Attempt { target: target.id.clone(), model, configured_model, failure: Some(failure), status, took };
+        self.attempts.push(attempt);
     }
 
     fn go(&mut self, at: usize, pass: Pass, since: Instant) {
@@ -303,10 +315,18 @@ impl Plan {
         Some(behind + self.steps.get(behind..)?.iter().position(open)?)
     }
 
+    /// The configured name of a model its provider renamed.
+    fn renamed(&self, target: &Target, model: &str) -> Option<Arc<str>> {
+        let configured = target.configured_model(&self.wanted);
+        (configured != model).then(|| configured.into())
+    }
+
     fn note(&mut self, failure: Option<Failure>, status: Option<u16>, now: Instant) {
         let Some(step) = self.steps.get(self.at) else { return };
         let took = now.saturating_duration_since(self.since);
-        let attempt = Attempt { target: step.target.id.clone(), model: self.model.clone(), failure, status, took };
+        let (target, model) = (step.target.id.clone(), self.model.clone());
+        let configured_model = self.renamed(&step.target, &model);
+        let attempt = Attempt { target, model, configured_model, failure, status, took };
         match self.answering.take().and_then(|at| self.attempts.get_mut(at)) {
             Some(begun) => *begun = attempt,
             None => self.attempts.push(attempt),

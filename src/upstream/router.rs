@@ -92,11 +92,9 @@ impl Router {
     /// No target can be asked now.
     pub fn route(&self, wanted: &str, tokens: u64, now: Instant, dice: &mut Dice) -> Result<Plan, Unroutable> {
         let moment = Moment::at(now);
-        let mut open: Vec<(Doubt, &Arc<Target>)> = Vec::with_capacity(self.targets.len());
-        for target in self.targets.iter().filter(|t| t.has_key() && t.is_open(moment).is_ok()) {
-            open.push((doubt(target, wanted, tokens, moment), target));
-        }
-        let Some(least) = open.iter().map(|(doubt, _)| *doubt).min() else { return Err(self.closed(moment)) };
+        let open = self.reach(wanted).filter(|t| t.is_open(moment).is_ok());
+        let mut open: Vec<(Doubt, &Arc<Target>)> = open.map(|t| (doubt(t, wanted, tokens, moment), t)).collect();
+        let Some(least) = open.iter().map(|(doubt, _)| *doubt).min() else { return Err(self.closed(wanted, moment)) };
         open.sort_by_key(|(doubt, _)| *doubt);
         let best = open.iter().take_while(|(doubt, _)| *doubt == least).count();
         let mut targets: Vec<Arc<Target>> = Vec::with_capacity(open.len());
@@ -113,11 +111,21 @@ impl Router {
         Ok(Plan::new(targets, wanted, tokens, now))
     }
 
-    /// Why no target can be asked now.
-    pub fn closed(&self, now: Moment) -> Unroutable {
+    /// The targets a request for this model may come to. Where nothing is fallen back to, a target that cannot serve now is not made
+    /// up for by another one: those with the model are all there are and, in a fixed order, the first of them.
+    fn reach(&self, wanted: &str) -> impl Iterator<Item = &Arc<Target>> {
+        let usable = || self.targets.iter().filter(|t| t.has_key());
+        let alone = self.fallbacks == 0;
+        let with_model = alone && usable().any(|t| t.serves(wanted));
+        let count = if alone && self.strategy == Strategy::Ordered { 1 } else { usize::MAX };
+        usable().filter(move |t| !with_model || t.serves(wanted)).take(count)
+    }
+
+    /// Why no target can be asked for this model now.
+    pub fn closed(&self, wanted: &str, now: Moment) -> Unroutable {
         let mut until: Option<Moment> = None;
         let mut rate_limited = true;
-        for target in self.targets.iter().filter(|t| t.has_key()) {
+        for target in self.reach(wanted) {
             let (again, limited) = match target.is_open(now) {
                 Ok(()) | Err(NotNow::Full) => (now + Duration::from_secs(1), false),
                 Err(NotNow::Open(again)) => (again, false),

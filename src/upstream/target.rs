@@ -206,17 +206,29 @@ impl Target {
     /// The model of the config for what the caller asks for.
     pub fn configured_model<'a>(&'a self, wanted: &'a str) -> &'a str {
         let entry = self.models.iter().find(|m| m.model_id == wanted || m.aliases.iter().any(|a| a == wanted));
-        match (entry, &self.model) {
-            (Some(entry), _) => &entry.model_id,
+        let named = entry.map(|entry| entry.model_id.as_str()).or_else(|| self.renamed_to(wanted));
+        match (named, &self.model) {
+            (Some(named), _) => named,
             (None, Some(pinned)) => pinned,
             (None, None) => self.models.first().map_or(wanted, |m| &m.model_id),
         }
     }
 
-    /// Whether the caller's `wanted` names a model of this target: one of its config or, when that names none, one its provider
-    /// lists.
+    /// Whether the caller's `wanted` names a model of this target: one of its config, also by the name its provider has for it
+    /// now or, when the config names none, one the provider lists.
     pub fn serves(&self, wanted: &str) -> bool {
-        self.model_ids().any(|id| id == wanted) || (self.takes_any_model() && self.standing.catalog.has(wanted))
+        self.model_ids().any(|id| id == wanted)
+            || if self.takes_any_model() { self.standing.catalog.has(wanted) } else { self.renamed_to(wanted).is_some() }
+    }
+
+    /// The model of the config that its provider calls `name` now.
+    fn renamed_to(&self, name: &str) -> Option<&str> {
+        let catalog = &self.standing.catalog;
+        if !catalog.has(name) {
+            return None;
+        }
+        let ids = self.model.iter().chain(self.models.iter().map(|m| &m.model_id));
+        ids.map(String::as_str).find(|id| catalog.repaired(id).as_deref() == Some(name))
     }
 
     /// The config names no model: the caller's word goes through.

@@ -117,7 +117,8 @@ async fn behind_tls_over_either_protocol() {
 async fn with_a_body_of_32_mib_when_the_limit_allows_it() {
     let first = Origin::start().await.replies(503);
     let second = Origin::start().await.chat("second");
-    let run = Run::chain("audit-logger", &[first.url(), second.url()]).with("size_limits: {max_body_bytes: 40000000}\n");
+    let run = Run::chain("audit-logger", &[first.url(), second.url()]).timeouts(20);
+    let run = run.with("size_limits: {max_body_bytes: 40000000}\n");
     check(&run.start().await, &second, (32 * MIB, Length, One, Clean), "server_error").await;
 }
 

@@ -81,6 +81,19 @@ impl Run {
         self
     }
 
+    /// Gives the targets of [`Run::chain`] so many seconds, to their first byte and between two, instead of 2: where a test holds an
+    /// answer back.
+    pub fn timeouts(mut self, seconds: u32) -> Self {
+        self.config = self.config.replace("timeout_seconds: 2\n", &format!("timeout_seconds: {seconds}\n"));
+        self
+    }
+
+    /// Probes the targets of [`Run::chain`] every second; by itself once.
+    pub fn probes(mut self) -> Self {
+        self.config = self.config.replace("interval_seconds: 3600", "interval_seconds: 1");
+        self
+    }
+
     /// Another key of a target of [`Run::chain`].
     pub fn of_target(mut self, n: usize, key: &str) -> Self {
         let id = format!("    - id: t{n}\n");
@@ -134,6 +147,17 @@ impl Run {
         let dir = TempDir::new().expect("a temporary directory");
         std::fs::write(dir.path().join("policy-config.yaml"), &self.config).expect("the config");
         self.start_in(dir).await
+    }
+
+    /// `kt doctor` on its config: the exit code and the report.
+    pub async fn doctor(self) -> (i32, Value) {
+        let dir = TempDir::new().expect("a temporary directory");
+        std::fs::write(dir.path().join("policy-config.yaml"), &self.config).expect("the config");
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_kt"));
+        doctor.args(["doctor", "--json"]).envs(self.env).env_remove("STATE_DIRECTORY").current_dir(dir.path());
+        // The origins it asks live in this very thread.
+        let output = tokio::task::spawn_blocking(move || doctor.output().expect("kt runs")).await.expect("it ends");
+        (output.status.code().expect("an exit code"), serde_json::from_slice(&output.stdout).expect("a report"))
     }
 
     /// Starts it in a directory that holds its config, and perhaps an audit log.
@@ -312,7 +336,7 @@ impl Drop for Gateway {
 }
 
 /// Below the range the kernel hands ports out of, so that neither an origin nor a connection takes it before the gateway does.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let next = (std::process::id() as u16).wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

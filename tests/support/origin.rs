@@ -29,6 +29,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::HandshakeKind;
 
+/// A loopback address on which nobody listens: a connection to it is refused. Below the range the kernel hands ports out of, so
+/// that it stays vacant until it is asked for.
+pub fn vacant() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], super::gateway::free_port()))
+}
+
 /// A running origin. Dropping it closes its port and its connections.
 pub struct Origin {
     address: SocketAddr,
@@ -107,13 +113,27 @@ impl Origin {
         Origin::serve(Some(tls::Identity::new(&[b"http/1.1"]))).await
     }
 
+    /// An origin where there was none: on an address that [`vacant`] gave.
+    pub async fn start_at(address: SocketAddr) -> Origin {
+        Origin::on(TcpListener::bind(address).await.expect("a vacant address"), None)
+    }
+
     async fn serve(identity: Option<tls::Identity>) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Origin::on(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), identity)
+    }
+
+    fn on(listener: TcpListener, identity: Option<tls::Identity>) -> Origin {
         let address = listener.local_addr().expect("an address");
         let (release, released) = mpsc::unbounded_channel();
         let (close, closes) = mpsc::unbounded_channel();
-        let shared =
-            Arc::new(Shared { log: Mutex::default(), gate: Semaphore::new(0), release, close, seen: watch::channel(0).0 });
+        let shared = Arc::new(Shared {
+            log: Mutex::default(),
+            gate: Semaphore::new(0),
+            release,
+            close,
+            seen: watch::channel(0).0,
+            probed: watch::channel(0).0,
+        });
         let authority = identity.as_ref().map(|identity| identity.authority.clone());
         let acceptor = tokio::spawn(accept(listener, identity, shared.clone()));
         Origin {
@@ -144,6 +164,12 @@ impl Origin {
         self.authority.as_deref().expect("an origin started with TLS")
     }
 
+    /// From now on its probe is answered with a list of these models (HTTP/1.1). Until then the answer is no list.
+    pub fn lists(&self, ids: &[&str]) {
+        let data: Vec<_> = ids.iter().map(|id| serde_json::json!({"id": id, "object": "model"})).collect();
+        self.shared.log().models = serde_json::json!({"object": "list", "data": data}).to_string();
+    }
+
     /// Every request so far, in the order in which they were read whole.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log().requests.clone()
@@ -167,6 +193,13 @@ impl Origin {
         let used: BTreeSet<usize> = self.requests().iter().map(|request| request.connection).collect();
         let log = self.shared.log();
         used.iter().filter_map(|number| log.handshakes.get(number).copied()).collect()
+    }
+
+    /// Waits for so many probes more (HTTP/1.1).
+    pub async fn wait_for_probes(&self, count: usize) {
+        let mut probed = self.shared.probed.subscribe();
+        let enough = *probed.borrow() + count;
+        let _ = soon("probes", probed.wait_for(|probed| *probed >= enough)).await.expect("the origin runs");
     }
 
     /// Opens the gate of a gated stream for one event, and returns when that event was written.
@@ -214,16 +247,26 @@ struct Shared {
     close: mpsc::UnboundedSender<Closed>,
     /// How many requests arrived.
     seen: watch::Sender<usize>,
+    /// How many probes were answered.
+    probed: watch::Sender<usize>,
 }
 
-#[derive(Default)]
 struct Log {
     script: Vec<Step>,
+    /// The body of the answer to a probe.
+    models: String,
     taken: usize,
     requests: Vec<Request>,
     connections: usize,
     /// Of each TLS connection, by its number.
     handshakes: BTreeMap<usize, HandshakeKind>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let models = "{}".to_owned();
+        Self { script: Vec::new(), models, taken: 0, requests: Vec::new(), connections: 0, handshakes: BTreeMap::new() }
+    }
 }
 
 impl Shared {

@@ -174,3 +174,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_event_that_was_cut_short_can_be_followed_by_another_once_it_is_terminated() {
+    for cut in ["data: {}", "data: {}\n", "data: {}\r\n"] {
+        let event = read(&[cut.as_bytes()]).pop().expect("an event").terminated();
+        let followed = [&event.raw[..], b"data: next\n\n"].concat();
+        assert_eq!(data(std::str::from_utf8(&followed).expect("text"))[0].as_deref(), event.data().as_deref().map(|_| "{}"));
+        assert_eq!(data(std::str::from_utf8(&followed).expect("text")).last(), Some(&Some("next".to_owned())));
+    }
+}

@@ -50,6 +50,13 @@ fn a_date_is_counted_from_the_clock_that_wrote_it() {
     assert_eq!(wait, Some(Duration::from_secs(20)));
 }
 
+#[test]
+fn a_wait_has_whole_milliseconds_so_that_its_end_is_the_same_to_all_who_count() {
+    let headers = [(http::header::RETRY_AFTER, HeaderValue::from_static("Sat, 21 Nov 2026 14:00:30 GMT"))].into_iter().collect();
+    let wait = retry_after(&headers, wall() + Duration::from_nanos(1_500_000));
+    assert_eq!(wait, Some(Duration::from_millis(29_999)));
+}
+
 proptest! {
     #[test]
     fn no_header_asks_for_more_than_a_day(

@@ -102,7 +102,7 @@ fn a_plan_waits_for_the_first_full_target_only_when_none_behind_it_has_room() {
     assert!(matches!(first.enter(now), Entry::Go));
     assert_eq!(current(&first), "t2");
     let mut second = new();
-    assert!(matches!(second.enter(now), Entry::Wait(target) if target.id == targets[0].id));
+    assert!(matches!(second.enter(now), Entry::Wait(full) if full[0].id == targets[0].id));
     drop(taken.remove(0));
     second.enter_with(Pass::ask(&targets[0], Moment::at(now)).unwrap(), now);
     assert_eq!((current(&second), in_flight(&targets)), ("t0", vec![1, 1, 1]));
@@ -140,7 +140,7 @@ fn a_rival_that_failed_is_not_asked_again_by_whoever_comes_after() {
     let (mut plan, _) = plan(3, now);
     assert!(matches!(plan.enter(now), Entry::Go));
     let (at, _) = plan.rival(now).expect("a rival");
-    plan.rival_ended(at, &"m".into(), Failure::Connect, Duration::ZERO);
+    plan.rival_ended(at, &"m".into(), Failure::Connect, None, Duration::ZERO);
     assert_eq!(plan.rival(now).map(|(at, _)| at), Some(2));
     assert_eq!(plan.failed(Failure::Tls, None, &rules(3, &Trigger::DEFAULT), now, &mut Dice::seeded(1)), Next::Move);
     assert_eq!(current(&plan), "t2");

@@ -4,7 +4,7 @@ use super::oracle::Sighting;
 use super::provider::Answer;
 use crate::upstream::capacity::{Capacity, Place, Waiting};
 use crate::upstream::pass::Pass;
-use crate::upstream::{Dice, Failure, Plan};
+use crate::upstream::{Dice, Failure, Plan, Target};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     /// The attempt under way failed while its rival still runs: the next one begins after this pause, unless the rival answers.
     pub(super) stands_by: Option<Duration>,
     pub(super) waiting: Option<Waiter>,
+    /// For room on this target.
+    pub(super) waiting_for: Option<Arc<Target>>,
     /// By target: attempts, and when the first of them began.
     pub(super) tried: Vec<(u32, Option<Duration>)>,
     pub(super) last_failure: Option<(usize, Failure)>,

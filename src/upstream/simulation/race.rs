@@ -41,7 +41,7 @@ impl World {
                 pass.failed(failure, pause, Moment::at(now));
                 self.accounts[sighting.target].spend(it.tokens);
                 self.oracle.fails(sighting, failure, pause, self.now);
-                it.plan.rival_ended(step, &model, failure, took);
+                it.plan.rival_ended(step, &model, failure, failure.status(), took);
             }
             Ending::Whole(_) | Ending::BreaksOff(_) if in_time => {
                 self.tally.overtaken += 1;
@@ -59,7 +59,7 @@ impl World {
                 pass.failed(Failure::Timeout, None, Moment::at(now));
                 self.accounts[sighting.target].spend(it.tokens);
                 self.oracle.fails(sighting, Failure::Timeout, None, self.now);
-                it.plan.rival_ended(step, &model, Failure::Timeout, took);
+                it.plan.rival_ended(step, &model, Failure::Timeout, None, took);
             }
         }
         if let Some(pause) = it.stands_by.take() {
@@ -73,7 +73,7 @@ impl World {
         if let Race::Running { step, model, began, sighting, .. } = std::mem::replace(&mut it.race, Race::Off) {
             self.accounts[sighting.target].spend(it.tokens);
             self.oracle.dropped(sighting, self.now);
-            it.plan.rival_ended(step, &model, Failure::Superseded, self.now - began);
+            it.plan.rival_ended(step, &model, Failure::Superseded, None, self.now - began);
         }
     }
 }

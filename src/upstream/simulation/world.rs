@@ -180,6 +180,7 @@ impl World {
             race: Race::Off,
             stands_by: None,
             waiting: None,
+            waiting_for: None,
             tried: vec![(0, None); self.router.targets.len()],
             last_failure: None,
             answered: false,
@@ -198,12 +199,14 @@ impl World {
         match it.plan.enter(self.instant()) {
             Entry::Go => self.sent(id, it),
             Entry::Closed => Then::Ends,
-            Entry::Wait(target) => {
+            Entry::Wait(full) => {
+                let Some(target) = full.into_iter().next() else { return Then::Ends };
                 let Some(queued) = self.queue.join() else {
                     self.tally.shed += 1;
                     return Then::Ends;
                 };
                 it.waiting = Some(Waiter::new(queued, &target.standing.capacity, target.max_concurrency));
+                it.waiting_for = Some(target);
                 self.serial += 1;
                 it.serial = self.serial;
                 self.waiting.push(id);
@@ -223,7 +226,7 @@ impl World {
                     return Then::Goes;
                 };
                 it.waiting = None;
-                let Some(target) = it.plan.current().cloned() else { return Then::Ends };
+                let Some(target) = it.waiting_for.take() else { return Then::Ends };
                 match Pass::with_place(&target, place, Moment::at(world.instant())) {
                     Ok(pass) => {
                         it.plan.enter_with(pass, world.instant());
@@ -324,11 +327,10 @@ impl World {
         it.last_failure = Some((at.target, failure));
         self.oracle.fails(at, failure, pause, self.now);
         let next = it.plan.failed(failure, pause, &self.router.rules, self.instant(), &mut it.dice);
-        if next == Next::GiveUp {
-            return Then::Ends;
-        }
         match it.race {
+            // Even where nothing else is left: the rival may still answer.
             Race::Running { .. } => it.stands_by = Some(it.plan.pause()),
+            _ if next == Next::GiveUp => return Then::Ends,
             _ => {
                 it.race = Race::Off;
                 self.after(it.plan.pause(), Event::Begin(id));

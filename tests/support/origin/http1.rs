@@ -67,7 +67,10 @@ impl<T: Transport> Wire<T> {
         let Some(head) = self.read_head().await else { return Ok(Next::Idle) };
         let mut request = parse_head(&head, self.number);
         if request.is_probe() {
-            self.write(b"HTTP/1.1 200 Scripted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await?;
+            let models = shared.log().models.clone();
+            let head = format!("HTTP/1.1 200 Scripted\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", models.len());
+            self.write(&[head.as_bytes(), models.as_bytes()].concat()).await?;
+            shared.probed.send_modify(|probed| *probed += 1);
             return Ok(Next::Close);
         }
         let step = shared.next_step();
@@ -79,6 +82,10 @@ impl<T: Transport> Wire<T> {
         }
         let act = step.act_for(&request);
         shared.record(request);
+        if step.held {
+            self.wait_for_turn(Pace::Gate, shared).await?;
+            shared.released();
+        }
         let next = self.answer(act, &step, shared).await?;
         if step.before_body && !step.closes && matches!(next, Next::Request) {
             // Neither reading nor closing is the point: the connection stays until the origin is dropped.
@@ -91,6 +98,19 @@ impl<T: Transport> Wire<T> {
         match act {
             Act::Hang => self.until_gone().await,
             Act::Close => Ok(Next::Close),
+            Act::Reset => Ok(Next::Reset),
+            Act::HalfClose => {
+                self.stream.shutdown().await?;
+                self.until_gone().await
+            }
+            Act::Endless { head, filler, gap } => {
+                self.write(head).await?;
+                loop {
+                    self.write(filler).await?;
+                    self.wait_for_turn(Pace::Gap(*gap), shared).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
             Act::Raw { bytes, per_write } => {
                 for part in bytes.chunks(*per_write) {
                     self.write(part).await?;

@@ -48,6 +48,12 @@ async fn exchange(request: http::Request<RecvStream>, mut respond: SendResponse<
     let act = step.act_for(&request);
     shared.record(request);
     let mut written = 0;
+    if step.held {
+        tokio::select! {
+            () = shared.pass_gate() => shared.released(),
+            _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return shared.record_close(number, Some(0)),
+        }
+    }
     if answer(&mut respond, act, &step, &shared, &mut written).await.is_err() {
         shared.record_close(number, Some(written));
     }
@@ -68,11 +74,11 @@ async fn answer(
             std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
             Err(Reason::CANCEL.into())
         }
-        Act::Close => {
+        Act::Close | Act::Reset => {
             respond.send_reset(Reason::INTERNAL_ERROR);
             Ok(())
         }
-        Act::Raw { .. } => panic!("raw bytes are for HTTP/1.1"),
+        Act::Raw { .. } | Act::HalfClose | Act::Endless { .. } => panic!("{act:?} is for HTTP/1.1"),
         Act::Whole(body) => {
             let mut stream = respond.send_response(head(step, "application/json"), false)?;
             stream.send_data(Bytes::copy_from_slice(body), true)

@@ -19,6 +19,8 @@ pub struct Step {
     pub before_body: bool,
     /// Close the connection after the answer.
     pub closes: bool,
+    /// Wait for the gate with the request read and nothing answered.
+    pub held: bool,
 }
 
 /// The kinds of things an origin does.
@@ -34,6 +36,12 @@ pub enum Act {
     Hang,
     /// No answer, and the connection closed.
     Close,
+    /// No answer, and the connection reset; over HTTP/2 the stream.
+    Reset,
+    /// No answer, and nothing more to say, with an ear for what the other side still says.
+    HalfClose,
+    /// `head`, and then `filler` again and again, `gap` apart, for as long as the other side reads.
+    Endless { head: Vec<u8>, filler: Vec<u8>, gap: Duration },
 }
 
 /// When the events of a stream leave.
@@ -60,7 +68,7 @@ pub enum End {
 
 impl Step {
     fn new(act: Act) -> Step {
-        Step { act, streamed: None, status: 200, headers: Vec::new(), before_body: false, closes: false }
+        Step { act, streamed: None, status: 200, headers: Vec::new(), before_body: false, closes: false, held: false }
     }
 
     /// What is done with this request.
@@ -130,6 +138,21 @@ impl Origin {
         self.step(Act::Close)
     }
 
+    /// Reads the request and resets the connection.
+    pub fn resets_without_answer(self) -> Origin {
+        self.step(Act::Reset)
+    }
+
+    /// Reads the request, closes its own direction of the connection, and reads on. HTTP/1.1 only.
+    pub fn half_closes(self) -> Origin {
+        self.step(Act::HalfClose)
+    }
+
+    /// Writes `head` and then `filler` without end, `gap` apart. HTTP/1.1 only.
+    pub fn never_ends(self, head: &str, filler: &str, gap: Duration) -> Origin {
+        self.step(Act::Endless { head: head.into(), filler: filler.into(), gap })
+    }
+
     /// Writes exactly these bytes, head and all, and closes the connection. HTTP/1.1 only.
     pub fn raw(self, bytes: impl AsRef<[u8]>) -> Origin {
         self.fragmented(bytes, usize::MAX)
@@ -170,6 +193,11 @@ impl Origin {
         self.edit(|step| step.before_body = true)
     }
 
+    /// The last step begins its answer, head and all, at an [`Origin::next_event`].
+    pub fn held(self) -> Origin {
+        self.edit(|step| step.held = true)
+    }
+
     /// The last step closes the connection after its answer.
     pub fn closes_after(self) -> Origin {
         self.edit(|step| step.closes = true)
@@ -182,6 +210,12 @@ impl Origin {
             Act::Stream { events, .. } => *events = gzip(events),
             other => panic!("{other:?} has no body to encode"),
         })
+    }
+
+    /// Whether a step of the script is for HTTP/1.1 only.
+    pub fn needs_http1(&self) -> bool {
+        let only_http1 = |act: &Act| matches!(act, Act::Raw { .. } | Act::HalfClose | Act::Endless { .. });
+        self.shared.log().script.iter().any(|step| only_http1(&step.act))
     }
 
     fn step(self, act: Act) -> Origin {
