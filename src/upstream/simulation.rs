@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Tens of requests a second for a minute out of ten, few in between.
 fn rush(now: Duration) -> f64 {
-    if now.as_secs() / 60 % 10 == 0 { 30.0 } else { 2.0 }
+    if (now.as_secs() / 60).is_multiple_of(10) { 30.0 } else { 2.0 }
 }
 
 fn scenario(providers: Providers, weather: Vec<Provider>, until: Duration, seed: u64) -> Scenario {
@@ -201,7 +201,7 @@ proptest! {
         // The last trial in bad weather may take all its time, and costs another cooldown.
         let settled = 17 * MINUTE + providers.circuit_breaker.cooldown + providers.targets[0].timeout;
         let mut scenario = scenario(providers, weather, settled + MINUTE, seed);
-        scenario.rate = |now| if now.as_secs() / 60 % 5 == 0 { 12.0 } else { 1.5 };
+        scenario.rate = |now| if (now.as_secs() / 60).is_multiple_of(5) { 12.0 } else { 1.5 };
         run(scenario, Some(settled));
     }
 }

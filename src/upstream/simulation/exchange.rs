@@ -51,7 +51,7 @@ pub(super) enum Race {
         began: Duration,
         pass: Pass,
         sighting: Sighting,
-        answer: Answer,
+        answer: Box<Answer>,
     },
 }
 

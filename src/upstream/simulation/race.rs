@@ -24,7 +24,7 @@ impl World {
         let head_in = answer.head_in.map_or(rival.timeout, |head_in| head_in.min(rival.timeout));
         self.after(head_in, Event::Head { id, serial });
         it.tried[target] = (it.tried[target].0 + 1, it.tried[target].1.or(Some(self.now)));
-        it.race = Race::Running { serial, step, model, began: self.now, pass, sighting, answer };
+        it.race = Race::Running { serial, step, model, began: self.now, pass, sighting, answer: Box::new(answer) };
         Then::Goes
     }
 
@@ -52,7 +52,7 @@ impl World {
                 (it.serial, it.stands_by) = (serial, None);
                 self.hear(sighting.target, &answer);
                 it.plan.answers(200, now);
-                self.answering(id, it, sighting, answer);
+                self.answering(id, it, sighting, *answer);
                 return Then::Goes;
             }
             _ => {

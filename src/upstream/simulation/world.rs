@@ -327,11 +327,10 @@ impl World {
         it.last_failure = Some((at.target, failure));
         self.oracle.fails(at, failure, pause, self.now);
         let next = it.plan.failed(failure, pause, &self.router.rules, self.instant(), &mut it.dice);
-        if next == Next::GiveUp {
-            return Then::Ends;
-        }
         match it.race {
+            // Even where nothing else is left: the rival may still answer.
             Race::Running { .. } => it.stands_by = Some(it.plan.pause()),
+            _ if next == Next::GiveUp => return Then::Ends,
             _ => {
                 it.race = Race::Off;
                 self.after(it.plan.pause(), Event::Begin(id));
