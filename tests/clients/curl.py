@@ -108,7 +108,8 @@ def the_health_pages_answer():
     equal(curl(f"{GATEWAY}/healthz").status, 200)
     equal(curl(f"{GATEWAY}/readyz").status, 200)
     health = curl(f"{GATEWAY}/health").json()
-    equal(health["status"], "healthy")
+    # The targets that fail on purpose may be parked.
+    contains(["healthy", "degraded"], health["status"])
 
 
 @case
