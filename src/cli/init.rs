@@ -32,17 +32,17 @@ enum Template {
 /// One file to write: its place in the directory, and its text.
 type Sample = (&'static str, &'static str);
 
-const ATTACKS: Sample = ("tests/prompt-injection.json", include_str!("../../conf/templates/tests/prompt-injection.json"));
-const PERSONAL: Sample = ("tests/personal-data.json", include_str!("../../conf/templates/tests/personal-data.json"));
-const PATIENTS: Sample = ("tests/patient-data.json", include_str!("../../conf/templates/tests/patient-data.json"));
+const ATTACKS: Sample = ("tests/prompt-injection.json", include_str!("init/tests/prompt-injection.json"));
+const PERSONAL: Sample = ("tests/personal-data.json", include_str!("init/tests/personal-data.json"));
+const PATIENTS: Sample = ("tests/patient-data.json", include_str!("init/tests/patient-data.json"));
 
 impl Template {
     fn config(self) -> &'static str {
         match self {
-            Template::Default => include_str!("../../conf/templates/default.yaml"),
-            Template::Fallback => include_str!("../../conf/templates/fallback.yaml"),
-            Template::Healthcare => include_str!("../../conf/templates/healthcare.yaml"),
-            Template::Local => include_str!("../../conf/templates/local.yaml"),
+            Template::Default => include_str!("init/default.yaml"),
+            Template::Fallback => include_str!("init/fallback.yaml"),
+            Template::Healthcare => include_str!("init/healthcare.yaml"),
+            Template::Local => include_str!("init/local.yaml"),
         }
     }
 
