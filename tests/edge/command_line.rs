@@ -107,6 +107,16 @@ fn a_scan_uses_the_chain_of_a_config_and_refuses_a_bad_one() {
 }
 
 #[test]
+fn coverage_is_what_the_policies_of_the_config_do() {
+    let config = repository("conf/examples/05-strict-healthcare.yaml");
+    let (code, out, _) = kt(&["policy", "coverage", "--policy-config", &config, "--json"], "");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let row =
+        json!({"policy": "pii-detector", "endpoint": "/v1/completions", "prompt": "block", "answer": "block", "stream": "block"});
+    assert_eq!((code, &report["coverage"][4]), (0, &row));
+}
+
+#[test]
 fn every_template_passes_its_own_tests() {
     for template in ["default", "fallback", "healthcare", "local"] {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! `kt policy`: what a config says before it is deployed, what its policies find in a text, and whether its tests pass.
 
 mod cases;
+pub mod coverage;
 mod lines;
 pub mod lint;
 mod report;
@@ -29,6 +30,8 @@ pub enum Command {
     Scan(scan::Args),
     /// Try the cases of a pack on its chain; exit 0 all pass, 1 failures, 2 bad input
     Test(test::Args),
+    /// Show what each policy enforces where, by asking it; exit 0, or 2 on a bad config
+    Coverage(coverage::Args),
 }
 
 /// Runs a command and returns the exit code of the process.
@@ -40,5 +43,6 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
             scan::scan(args, io::stdin().lock(), terminals, out, err)
         }
         Command::Test(args) => test::test(args, io::stdout().is_terminal() && super::colour(), out, err),
+        Command::Coverage(args) => coverage::coverage(args, out, err),
     }
 }

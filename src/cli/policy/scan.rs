@@ -83,7 +83,7 @@ pub fn scan(args: &Args, input: impl Read, terminals: Terminals, out: &mut dyn W
 }
 
 /// The chain that judges; the error is the exit code of a config that cannot be used, once that is told.
-fn chain(file: Option<&Path>, err: &mut dyn Write) -> Result<Chain, i32> {
+pub(super) fn chain(file: Option<&Path>, err: &mut dyn Write) -> Result<Chain, i32> {
     let (entries, mut blocks) = match file {
         Some(file) => {
             let config = config::load(file).map_err(|faults| lint::explain(&faults, err))?.config;
@@ -181,7 +181,7 @@ fn entry(line: &[u8], role: Role) -> Result<(Cow<'_, str>, Role), String> {
             }
             ("role", Json::Null) => reader.null().map_err(unreadable)?,
             ("role", _) => return Err("`role` must be a string".into()),
-            _ => drop(reader.skip().map_err(unreadable)?),
+            _ => _ = reader.skip().map_err(unreadable)?,
         }
     }
     reader.end().map_err(unreadable)?;
