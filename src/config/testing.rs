@@ -156,8 +156,10 @@ mod tests {
 
     #[test]
     fn a_suite_keeps_messages_and_answers_as_they_are_written() {
-        let case = r#"{name: c, input: {messages: [{role: user, content: [{type: text, text: "hi 🙂"}]}], upstream_response: {choices: [{index: 0, n: 1.5}]}}, expected: {verdict: allow}}"#;
-        let suites = config(&with_case(case)).testing;
+        let input =
+            r#"{messages: [{role: user, content: [{type: text, text: "hi 🙂"}]}], upstream_response: {choices: [{n: 1.5}]}}"#;
+        let case = format!("{{name: c, input: {input}, expected: {{verdict: allow}}}}");
+        let suites = config(&with_case(&case)).testing;
         let input = &suites[0].cases[0].input;
         assert_eq!(
             serde_json::to_string(&input.messages).unwrap(),

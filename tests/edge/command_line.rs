@@ -149,6 +149,16 @@ fn a_failed_case_is_told_by_the_exit_code() {
 }
 
 #[test]
+fn an_example_shows_tests_inside_a_config() {
+    let config = repository("conf/examples/12-tests-inside.yaml");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let pack = elsewhere.path().display().to_string();
+    let (code, out, err) = kt(&["policy", "test", "--policy-config", &config, "--pack-dir", &pack], "");
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("3 passed, 0 failed\n"), "{out}");
+}
+
+#[test]
 fn a_shell_gets_its_completions() {
     let (code, out, err) = kt(&["completions", "bash"], "");
     assert_eq!((code, err.as_str()), (0, ""));

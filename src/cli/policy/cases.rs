@@ -152,7 +152,10 @@ fn placed(mut fault: Diagnostic, file: &str, text: &str, line: usize, column: us
 mod tests {
     use super::*;
 
-    const CASE: &str = r#"{"name": "c", "input": {"messages": [{"role": "user", "content": "\ud83d\ude42"}]}, "expected": {"verdict": "allow"}}"#;
+    const CASE: &str = concat!(
+        r#"{"name": "c", "input": {"messages": [{"role": "user", "content": "\ud83d\ude42"}]}, "#,
+        r#""expected": {"verdict": "allow"}}"#
+    );
 
     fn parsed(text: &str) -> Result<Suite, Diagnostic> {
         parse(Path::new("tests/a file.json"), text.as_bytes())
