@@ -2,7 +2,9 @@
 
 use crate::audit::record::{ConfigStamp, Pack};
 use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, Routing, SecretRef, SizeLimits, TargetConfig};
+use crate::config::{
+    ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, Routing, SecretRef, SizeLimits, TargetConfig,
+};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
@@ -71,7 +73,7 @@ impl Gateway {
                 pack: Pack { name: config.pack.name.clone(), version: config.pack.version.clone() },
             }),
             enabled: config.pack.enabled,
-            chain: chain(config, options.mode)?,
+            chain: chain(&config.policies.chain, &config.policy, options.mode)?,
             router: Router::new(targets.into_iter().map(Arc::new).collect(), &config.providers),
             queue: match before {
                 Some(before) => before.queue.with_room(config.providers.queue.max_waiting),
@@ -113,17 +115,20 @@ impl Gateway {
     }
 }
 
-fn chain(config: &Config, mode: Mode) -> Result<Chain, CompileError> {
-    let links = config.policies.chain.iter().filter_map(|entry| {
-        let policy = policy(entry, config)?;
+/// The policies of a config alone, for those who judge without serving.
+///
+/// # Errors
+/// A pattern that does not compile.
+pub fn chain(entries: &[ChainEntry], blocks: &PolicyBlocks, mode: Mode) -> Result<Chain, CompileError> {
+    let links = entries.iter().filter_map(|entry| {
+        let policy = policy(entry, blocks)?;
         Some(policy.map(|policy| Link { when: entry.when.clone(), policy }))
     });
     Ok(Chain::new(links.collect::<Result<_, _>>()?, mode))
 }
 
 /// The policy of one chain entry; `audit-logger` is settings of the journal, not a policy.
-fn policy(entry: &ChainEntry, config: &Config) -> Option<Result<Arc<dyn Policy>, CompileError>> {
-    let blocks = &config.policy;
+fn policy(entry: &ChainEntry, blocks: &PolicyBlocks) -> Option<Result<Arc<dyn Policy>, CompileError>> {
     let named = |kind: Kind| move |why: String| CompileError(format!("policy.{}: {why}", kind.as_str()));
     match entry.kind {
         Kind::PromptInjection => Some(

@@ -1,14 +1,16 @@
 //! The command line: one file a command group. Messages for people go to stderr, results to stdout.
 
 pub mod audit;
+pub mod completions;
 pub mod doctor;
 pub mod gateway;
+pub mod init;
 pub mod logging;
 pub mod policy;
 pub mod schema;
 pub mod simulate;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -27,10 +29,10 @@ enum Command {
         #[command(subcommand)]
         command: GatewayCommand,
     },
-    /// Check policies
+    /// Check policies, try them on texts, run their tests
     Policy {
         #[command(subcommand)]
-        command: PolicyCommand,
+        command: policy::Command,
     },
     /// Read and verify the audit log
     Audit {
@@ -41,27 +43,18 @@ enum Command {
     Doctor(doctor::Args),
     /// Run the simulated Cerebras upstream
     Simulate(simulate::Args),
+    /// Write a commented config and sample tests; exit 0 written, 2 something is in the way, 1 cannot be written
+    Init(init::Args),
     /// Print the JSON Schema of the config, for editor completion
     Schema,
+    /// Print a completion script for a shell
+    Completions(completions::Args),
 }
 
 #[derive(Debug, Subcommand)]
 enum GatewayCommand {
     /// Run the gateway in the foreground; SIGTERM drains it, SIGHUP reloads its config
     Run(gateway::Args),
-}
-
-#[derive(Debug, Subcommand)]
-enum PolicyCommand {
-    /// Check a config and report every error at once; exit 0 valid, 2 invalid
-    Lint {
-        /// The config file
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-        /// Machine-readable output on stdout
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,14 +102,16 @@ impl Cli {
         let (out, err) = (&mut io::stdout().lock(), &mut io::stderr());
         match self.command {
             Command::Gateway { command: GatewayCommand::Run(args) } => gateway::run(&args),
-            Command::Policy { command: PolicyCommand::Lint { file, json } } => policy::lint(&file, json, colour(), out, err),
+            Command::Policy { command } => policy::run(&command, out, err),
             Command::Audit { command: AuditCommand::Verify { dir, json } } => audit::verify(&dir.path(), json, out, err),
             Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
                 audit::tail(&dir.path(), follow, lines, json, out, err)
             }
             Command::Doctor(args) => doctor::doctor(&args, out, err),
             Command::Simulate(args) => simulate::run(args),
+            Command::Init(args) => init::init(&args, out, err),
             Command::Schema => schema::schema(out),
+            Command::Completions(args) => completions::completions(&args, Cli::command(), out),
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::kinds::{AuditLoggerConfig, Boundaries, Encoding, PiiDetectorConfig, Response};
 use super::providers::{AssistantPrefix, ModelEntry, SizeLimits, yes};
 use super::resilience::{CircuitBreaker, MidStream, Queue, RetryPolicy, Trigger};
+use super::testing::Suite;
 use super::{Kind, LATER_KINDS, Pack, Routing, SecretRef, When};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 #[schemars(
     title = "policy-config.yaml",
     extend("x-later" = [
-        "consumer_groups", "cors", "distributed_rate_limit", "global_rate_limit", "ip_allowlist", "ip_rate_limit", "testing",
+        "consumer_groups", "cors", "distributed_rate_limit", "global_rate_limit", "ip_allowlist", "ip_rate_limit",
         "token_rate_limit", "user_rate_limit"
     ])
 )]
@@ -42,6 +43,18 @@ pub(super) struct Document {
     /// How large a request or an answer may be, in bytes.
     #[serde(default)]
     pub size_limits: Option<SizeLimits>,
+    /// Cases that `kt policy test` tries on the chain; the gateway does not act on them.
+    #[serde(default)]
+    pub testing: Option<TestingDocument>,
+}
+
+/// Cases that `kt policy test` tries on the chain.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TestingDocument {
+    /// The suites, in the order they are tried.
+    #[schemars(length(max = 256))]
+    pub suites: Vec<Suite>,
 }
 
 /// The policies of this configuration.

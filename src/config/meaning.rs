@@ -8,7 +8,7 @@ use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjec
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
-use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, traffic};
+use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, testing, traffic};
 use std::collections::BTreeMap;
 
 /// What the document means.
@@ -31,9 +31,14 @@ pub(super) fn of(document: Document, root: &Node, whole: bool) -> Meaning {
     let chain = policies.as_ref().map(|policies| policies.chain.as_slice()).unwrap_or_default();
     let policy = policy(document.policy.unwrap_or_default(), chain, root.key("policy"), &mut found);
     let providers = document.providers.map(|written| traffic::resolve(written, root.key("providers"), whole, &mut found));
+    let testing = document.testing.unwrap_or_default().suites;
+    if whole {
+        testing::check(&testing, root.key("testing").key("suites"), &mut found);
+    }
     let config = match (pack, policies, providers) {
         (Some(pack), Some(policies), Some(providers)) => {
-            Some(Config { pack, policies, policy, providers, size_limits: document.size_limits.unwrap_or_default() })
+            let size_limits = document.size_limits.unwrap_or_default();
+            Some(Config { pack, policies, policy, providers, size_limits, testing })
         }
         _ => None,
     };

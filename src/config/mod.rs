@@ -26,6 +26,7 @@ mod secret;
 mod shape;
 mod source;
 mod targets;
+mod testing;
 mod traffic;
 mod tree;
 mod wording;
@@ -48,6 +49,7 @@ pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStre
 pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
+pub use testing::{Case, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
 
 use document::Document;
 use schemars::JsonSchema;
@@ -70,6 +72,8 @@ pub struct Config {
     pub providers: Providers,
     /// How large a request or an answer may be.
     pub size_limits: SizeLimits,
+    /// What `kt policy test` tries on the chain; nothing at run time.
+    pub testing: Vec<Suite>,
 }
 
 /// The name and version of a configuration, and whether it serves at all.

@@ -40,6 +40,10 @@ struct Walk {
 impl Walk {
     /// Checks one value; returns what is sound of it.
     fn node(&mut self, node: &Node, schema: &'static Json) -> Option<Node> {
+        if *schema == Json::Bool(true) {
+            // Anything goes: a part of somebody else's document.
+            return Some(node.clone());
+        }
         let choices = alternatives(schema);
         let kind = kind_of(&node.value);
         let Some(&schema) = choices.iter().find(|choice| permits(choice, kind)) else {
@@ -72,7 +76,9 @@ impl Walk {
             let property = &schema["properties"][&entry.key];
             let schema = match property.is_null() {
                 false => property,
-                true if schema["additionalProperties"].is_object() => &schema["additionalProperties"],
+                true if schema["additionalProperties"].is_object() || schema["additionalProperties"] == true => {
+                    &schema["additionalProperties"]
+                }
                 true => {
                     self.unknown_key(entry, schema);
                     continue;

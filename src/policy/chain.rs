@@ -124,6 +124,12 @@ impl Chain {
         ruling
     }
 
+    /// Its policies in listed order, each kind once, whatever their conditions.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<dyn Policy>> {
+        let seen = |at: usize, kind| self.links.iter().take(at).any(|earlier| earlier.policy.kind() == kind);
+        self.links.iter().enumerate().filter(move |(at, link)| !seen(*at, link.policy.kind())).map(|(_, link)| &link.policy)
+    }
+
     /// How verdicts are applied.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -29,6 +29,15 @@ pub fn lint(file: &Path, json: bool, color: bool, out: &mut dyn Write, err: &mut
     if written.is_err() { BROKEN_PIPE } else { code }
 }
 
+/// Tells people of the faults of a file that another command needs; returns that command's exit code.
+pub(super) fn explain(faults: &[Diagnostic], err: &mut dyn Write) -> i32 {
+    for fault in faults {
+        // Nobody is left to tell when this cannot be written.
+        let _ = writeln!(err, "{}", fault.render(crate::cli::colour()));
+    }
+    INVALID
+}
+
 fn machine(
     file: &Path,
     diagnostics: &[Diagnostic],
@@ -67,7 +76,8 @@ fn counts(diagnostics: &[Diagnostic]) -> (usize, usize) {
     (errors, diagnostics.len() - errors)
 }
 
-fn count(number: usize, noun: &str) -> String {
+/// A number and its noun.
+pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -1,0 +1,188 @@
+//! Cases that say what the chain should do: the block `testing`, and the same shape in the files of a pack's `tests/`.
+//!
+//! The gateway never acts on them; `kt policy test` does.
+
+use super::diagnostic::Code;
+use super::meaning::{Found, Spot};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Cases that belong together.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// What the cases have in common.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// The cases, in the order they are tried.
+    #[schemars(length(min = 1, max = 4096))]
+    pub cases: Vec<Case>,
+}
+
+/// One exchange and what the chain should say of it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What is expected, in a sentence.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// What a caller sends and a provider answers.
+    pub input: CaseInput,
+    /// What the chain should say.
+    pub expected: Expected,
+}
+
+/// What a caller sends and a provider answers; at least one of `messages` and `upstream_response`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaseInput {
+    /// The messages of a chat completion, as the API takes them.
+    #[schemars(schema_with = "objects")]
+    pub messages: Vec<Map<String, Value>>,
+    /// The model the caller asks for, for conditions on it.
+    pub model: Option<String>,
+    /// The headers of the request, for conditions on them.
+    pub headers: BTreeMap<String, String>,
+    /// What the provider answers: a text, a whole answer object, or a list of stream events.
+    #[schemars(schema_with = "response")]
+    pub upstream_response: Option<UpstreamResponse>,
+}
+
+impl CaseInput {
+    /// Whether there is nothing for the chain to judge.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.upstream_response.is_none()
+    }
+}
+
+/// What the provider answers.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "`upstream_response` must be a text, an answer object, or a list of stream events")]
+pub enum UpstreamResponse {
+    /// The content of the answer's only choice.
+    Text(String),
+    /// A whole answer, as the API gives it.
+    Whole(Map<String, Value>),
+    /// The events of a stream, in order.
+    Stream(Vec<StreamPart>),
+}
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "a stream event must be a text or an object")]
+pub enum StreamPart {
+    /// The next piece of the content, or `[DONE]`.
+    Text(String),
+    /// The event's object, as the API gives it.
+    Event(Map<String, Value>),
+}
+
+/// What the chain should say.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The strongest verdict of the exchange, prompt and answer together.
+    pub verdict: ExpectedVerdict,
+    /// The reason of a policy that gave that verdict, such as `pii.detected`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 200))]
+    pub reason_code: Option<String>,
+}
+
+/// A verdict, as a case names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedVerdict {
+    /// Nothing was found.
+    Allow,
+    /// Something was found that is only recorded.
+    Warn,
+    /// Parts were replaced.
+    Redact,
+    /// It went on, marked for a person to look at.
+    Escalate,
+    /// It was refused.
+    Block,
+}
+
+impl ExpectedVerdict {
+    /// The verdict as a case spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExpectedVerdict::Allow => "allow",
+            ExpectedVerdict::Warn => "warn",
+            ExpectedVerdict::Redact => "redact",
+            ExpectedVerdict::Escalate => "escalate",
+            ExpectedVerdict::Block => "block",
+        }
+    }
+}
+
+/// What no schema can say of suites: a case has something to judge.
+pub(super) fn check(suites: &[Suite], spot: Spot<'_>, found: &mut Found) {
+    for (at, suite) in suites.iter().enumerate() {
+        for (number, case) in suite.cases.iter().enumerate() {
+            if case.input.is_empty() {
+                let spot = spot.item(at).key("cases").item(number).key("input");
+                found.add(spot, Code::MissingKey, "this case has nothing to judge", "give it `messages` or `upstream_response`");
+            }
+        }
+    }
+}
+
+/// Objects of somebody else's making.
+fn objects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": "object", "additionalProperties": true}})
+}
+
+fn response(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [
+        {"type": "string"},
+        {"type": "object", "additionalProperties": true},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": true}]}},
+    ]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{codes, config, minimal};
+    use super::*;
+
+    fn with_case(case: &str) -> String {
+        minimal("", &format!("testing:\n  suites:\n    - name: s\n      cases:\n        - {case}\n"))
+    }
+
+    #[test]
+    fn a_suite_keeps_messages_and_answers_as_they_are_written() {
+        let input =
+            r#"{messages: [{role: user, content: [{type: text, text: "hi 🙂"}]}], upstream_response: {choices: [{n: 1.5}]}}"#;
+        let case = format!("{{name: c, input: {input}, expected: {{verdict: allow}}}}");
+        let suites = config(&with_case(&case)).testing;
+        let input = &suites[0].cases[0].input;
+        assert_eq!(
+            serde_json::to_string(&input.messages).unwrap(),
+            r#"[{"role":"user","content":[{"type":"text","text":"hi 🙂"}]}]"#
+        );
+        assert!(matches!(&input.upstream_response, Some(UpstreamResponse::Whole(answer)) if answer["choices"][0]["n"] == 1.5));
+    }
+
+    #[test]
+    fn an_answer_is_a_text_an_object_or_a_list_of_events() {
+        for (written, fine) in
+            [("hello", true), ("{a: 1}", true), ("['hel', {b: 2}, '[DONE]']", true), ("3", false), ("[4]", false)]
+        {
+            let case = format!("{{name: c, input: {{upstream_response: {written}}}, expected: {{verdict: redact}}}}");
+            assert_eq!(codes(&with_case(&case)).is_empty(), fine, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_case_that_is_not_one_is_explained() {
+        assert_eq!(codes(&with_case("{name: c, input: {}, expected: {verdict: block}}")), ["E005"]);
+        assert_eq!(codes(&with_case("{name: c, input: {messages: [{role: user}]}, expected: {verdict: blocked}}")), ["E006"]);
+        assert_eq!(codes(&with_case("{name: c, input: {message: []}, expected: {verdict: block, why: x}}")), ["E002", "E002"]);
+        assert_eq!(codes(&with_case("{name: c, expected: {verdict: block}}")), ["E005"]);
+    }
+}
