@@ -36,6 +36,9 @@ mod racing;
 #[path = "edge/continuing.rs"]
 mod continuing;
 
+/// The commands that need no gateway: texts are scanned, packs are begun and tested.
+#[path = "edge/command_line.rs"]
+mod command_line;
 /// Every way in which a target can fail: right attempts, right answer, right record, never a double delivery, never a wrong retry.
 #[path = "edge/drills.rs"]
 mod drills;
@@ -45,9 +48,6 @@ mod failover;
 /// Requests as attackers and odd clients frame them: nothing is read two ways, one request never bleeds into the next.
 #[path = "edge/framing.rs"]
 mod framing;
-/// The commands that need no gateway: texts are scanned, packs are begun and tested.
-#[path = "edge/command_line.rs"]
-mod command_line;
 /// How the house is built: what may mention what.
 #[path = "edge/house.rs"]
 mod house;
