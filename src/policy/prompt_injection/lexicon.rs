@@ -191,7 +191,7 @@ impl Lexicon {
 }
 
 /// Whether a word is of a script that puts no spaces between words, or glues particles to them.
-fn is_unspaced(token: &str) -> bool {
+pub fn is_unspaced(token: &str) -> bool {
     let unspaced = |c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
     !token.is_ascii() && token.chars().any(unspaced)
 }
@@ -201,7 +201,7 @@ fn skeleton(word: &str) -> String {
     word.bytes().map(|b| char::from(skeleton_byte(b))).collect()
 }
 
-fn skeleton_byte(b: u8) -> u8 {
+pub const fn skeleton_byte(b: u8) -> u8 {
     match b {
         b'0' => b'o',
         b'1' | b'l' | b'|' | b'!' => b'i',
