@@ -50,7 +50,8 @@ fn mapped(text: &str, from: &str, to: &str) -> String {
 }
 
 fn words(text: &str, separator: &str, change: impl Fn(&str) -> String) -> String {
-    text.split_whitespace().map(change).collect::<Vec<_>>().join(separator)
+    let line = |line: &str| line.split(' ').map(&change).collect::<Vec<_>>().join(separator);
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn spaced(word: &str, separator: &str) -> String {

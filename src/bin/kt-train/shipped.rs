@@ -1,7 +1,7 @@
 //! The compiled-in weights at work: what disguises take from them, and what they cost.
 
 use crate::disguises::DISGUISES;
-use crate::rows::{Row, Rows};
+use crate::rows::{OWN, Row, Rows};
 use crate::tables::is_worded;
 use kt::policy::Verdict;
 use kt::policy::prompt_injection::{InjectionSettings, PromptInjection};
@@ -23,6 +23,14 @@ pub fn report(rows: &Rows) -> Result<(), Box<dyn Error>> {
         let [warn, block] = shares(&policy, &attacks, disguise);
         let [benign_warn, benign_block] = shares(&policy, &benign, disguise);
         println!("{name:32} {warn:7.3} {block:7.3} {benign_warn:14.4} {benign_block:7.4}");
+    }
+    println!("\nour own honest texts that are flagged:");
+    for row in rows.all.iter().filter(|row| rows.sources.get(row.source).is_some_and(|source| source == OWN)) {
+        let findings = policy.explain(&row.text);
+        let rules: Vec<&str> = findings.iter().map(|finding| finding.rule.as_ref()).collect();
+        if !rules.is_empty() {
+            println!("{:6} {rules:?} {}", policy.verdict(&findings).as_str(), row.text);
+        }
     }
     Ok(())
 }

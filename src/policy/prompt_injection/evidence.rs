@@ -74,7 +74,16 @@ impl Evidence {
 
     /// What rules and model say together, between 0 and 1 ([`Terms::score`]).
     pub fn score(&self, terms: Terms) -> f32 {
-        terms.score(self.window.as_ref().map_or(0, |(_, sum)| *sum), log_odds(self.together()))
+        terms.score(self.window.as_ref().map_or(0, |(_, sum)| *sum), self.rules())
+    }
+
+    /// Log-odds the rules give. A text that only speaks of attacks has their words, which the model sees too: that is taken back.
+    pub fn rules(&self) -> f32 {
+        let live = self.findings.iter().filter(|found| !found.muted);
+        match 1.0 - live.map(|found| 1.0 - found.score).product::<f32>() {
+            live if live > 0.0 => log_odds(live),
+            _ => -log_odds(self.strongest()),
+        }
     }
 
     /// The findings worth telling, strongest first; a last one when they say more together than any does alone: `combined.rules`
@@ -104,7 +113,7 @@ impl Evidence {
 }
 
 /// Log-odds of a probability the rules give, counted from [`NOTHING`].
-pub fn log_odds(probability: f32) -> f32 {
+fn log_odds(probability: f32) -> f32 {
     let odds = probability.min(SURE) / (1.0 - probability.min(SURE));
     if odds > 0.0 { (odds.ln() - NOTHING).max(0.0) } else { 0.0 }
 }

@@ -147,9 +147,15 @@ impl PromptInjection {
         judgement
     }
 
+    /// What [`Policy::inspect`] says when no text was seen before.
+    #[cfg(test)]
+    fn judge_anew(&self, prompt: &Prompt<'_>) -> Judgement {
+        self.judge(prompt, &mut Memory { forgetful: true, ..Memory::default() })
+    }
+
     /// [`PromptInjection::weigh`], unless this text was weighed before.
     fn recall(&self, text: &str, memory: &mut Memory) -> Vec<Finding> {
-        let key = self.cache.key(text);
+        let key = if memory.forgetful { None } else { self.cache.key(text) };
         if let Some(findings) = key.and_then(|key| self.cache.get(key)) {
             return findings;
         }
@@ -171,7 +177,7 @@ impl PromptInjection {
                 evidence.add(pattern_rule(number), 1.0, found.range(), false, false);
             }
         }
-        let Memory { scratch, states } = memory;
+        let Memory { scratch, states, .. } = memory;
         self.normalizer.scans(text, scratch, |scan| {
             let encoded = matches!(scan.view(), View::Decoded | View::Rot13 | View::Reversed);
             let mut windows = Windows::default();
@@ -221,6 +227,8 @@ impl Policy for PromptInjection {
 struct Memory {
     scratch: Scratch,
     states: States,
+    /// Looks nothing up.
+    forgetful: bool,
 }
 
 thread_local! {

@@ -1,6 +1,5 @@
 //! What the trainer sees of a text: the very windows and rules the gateway judges by.
 
-use super::evidence::log_odds;
 use super::grams::{Grams, SILENT};
 use super::tokens::Tokens;
 use super::{InjectionSettings, Memory, PromptInjection};
@@ -62,9 +61,9 @@ impl PromptInjection {
             }
             reading.close(&blocks);
         });
-        let together = self.gather(text, &mut memory).together();
-        reading.rules = log_odds(together);
-        reading.rules_block = f64::from(together) >= self.threshold;
+        let evidence = self.gather(text, &mut memory);
+        reading.rules = evidence.rules();
+        reading.rules_block = f64::from(evidence.together()) >= self.threshold;
         reading
     }
 }
