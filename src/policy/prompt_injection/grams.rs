@@ -85,7 +85,7 @@ impl Grams {
         } else {
             let bytes = letters.as_bytes();
             let beginning = bytes.get(..BEGINNING).filter(|beginning| beginning.len() < bytes.len());
-            let hash = hash(bytes);
+            let hash = if token.leet && bytes.iter().all(u8::is_ascii_digit) { number(bytes.len()) } else { hash(bytes) };
             found(self.word(token.range.clone(), hash, beginning.map_or(hash, |letters| !self::hash(letters))));
         }
     }
@@ -111,13 +111,15 @@ impl Grams {
     }
 }
 
+/// Of every number with so many digits.
+fn number(digits: usize) -> u64 {
+    spread(0x1000 + digits as u64)
+}
+
 /// The same for every order of the inner letters.
 #[inline]
 fn hash(word: &[u8]) -> u64 {
     let (Some(first), Some(last)) = (word.first(), word.last()) else { return 0 };
-    if word.iter().all(u8::is_ascii_digit) {
-        return spread(0x1000 + word.len() as u64);
-    }
     let sum = word.iter().fold(0, |sum: u64, letter| sum.wrapping_add(LETTERS[usize::from(*letter)]));
     spread(sum ^ LETTERS[usize::from(*first)].rotate_left(17) ^ LETTERS[usize::from(*last)].rotate_left(40))
 }
