@@ -2,8 +2,11 @@
 
 use base64::Engine;
 
+/// What one disguise does to a text.
+pub type Disguise = fn(&str) -> String;
+
 /// Name and doing of each, the undisguised text first.
-pub const DISGUISES: [(&str, fn(&str) -> String); 21] = [
+pub const DISGUISES: [(&str, Disguise); 21] = [
     ("plain", str::to_owned),
     ("upper case", str::to_uppercase),
     ("fullwidth", |t| shifted(t, 0xff21, 0xff41)),

@@ -1,6 +1,6 @@
 //! The compiled-in weights at work: what disguises take from them, and what they cost.
 
-use crate::disguises::DISGUISES;
+use crate::disguises::{DISGUISES, Disguise};
 use crate::rows::{OWN, Row, Rows};
 use crate::tables::is_worded;
 use kt::policy::Verdict;
@@ -12,7 +12,7 @@ const SAMPLE: usize = 400;
 /// Longer texts say nothing more about a disguise.
 const MAX_TEXT: usize = 600;
 
-/// Prints what share of attacks and of benign texts warns and blocks under each disguise.
+/// Prints what share of attacks and of benign texts warns and blocks under each disguise, and which of our own honest texts do.
 pub fn report(rows: &Rows) -> Result<(), Box<dyn Error>> {
     let policy = PromptInjection::new(InjectionSettings::default())?;
     let attacks = sample(rows, is_worded);
@@ -51,7 +51,7 @@ fn sample(rows: &Rows, of: impl Fn(&Row) -> bool) -> Vec<&Row> {
 }
 
 /// The shares that at least warn, and that block.
-fn shares(policy: &PromptInjection, rows: &[&Row], disguise: fn(&str) -> String) -> [f64; 2] {
+fn shares(policy: &PromptInjection, rows: &[&Row], disguise: Disguise) -> [f64; 2] {
     let verdicts: Vec<Verdict> = rows.iter().map(|row| policy.verdict(&policy.explain(&disguise(&row.text)))).collect();
     let share = |least| verdicts.iter().filter(|verdict| **verdict >= least).count() as f64 / rows.len().max(1) as f64;
     [share(Verdict::Warn), share(Verdict::Block)]

@@ -13,13 +13,21 @@ pub fn threshold(scores: &[f32], rate: f64) -> f32 {
 /// Prints recall and false alarms of rules, model and both at the two `rates`, over all and by source.
 pub fn print(rows: &Rows, folds: &Folds, rates: [f64; 2]) {
     let attacks = rows.all.iter().filter(|row| row.attack).count();
-    println!("{} rows, {attacks} attacks, {} sources, each scored by a model that never saw it", rows.all.len(), rows.sources.len());
+    println!(
+        "{} rows, {attacks} attacks, {} sources, each scored by a model that never saw it",
+        rows.all.len(),
+        rows.sources.len()
+    );
     println!("{} times a row was left out of training as a copy", folds.copies);
     let rules: Vec<f32> = rows.all.iter().map(|row| row.reading.rules).collect();
     let ways = [("rules", rules), ("model", folds.model.clone()), ("shipped", folds.combined(rows))];
     let block = |row: &Row| row.reading.rules_block;
     let share = |of: &dyn Fn(&Row) -> bool| share(rows, of, |_, row| block(row));
-    println!("block rules alone: recall {:.3} of direct attacks, {:.5} of benign texts", share(&is_direct), share(&|r| !r.attack));
+    println!(
+        "block rules alone: recall {:.3} of direct attacks, {:.5} of benign texts",
+        share(&is_direct),
+        share(&|r| !r.attack)
+    );
     println!("rules were written with this data in sight; only the model's rows are blind\n");
     println!("{:8} {:>6}  {:>15}  {:>15}  {:>15}", "", "AUC", "all", "direct", "direct with words");
     for (name, scores) in &ways {

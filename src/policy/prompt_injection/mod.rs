@@ -1,9 +1,14 @@
-//! Refuses prompts that try to take over the model: deterministic rules over normalised text.
+//! Refuses prompts that try to take over the model: deterministic rules and a small linear model over normalised text.
 //!
 //! A text is normalised and decoded ([`normalize`](super::normalize)), cut into words (`tokens`), and read once by all rules
-//! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits) and by one
-//! automaton of structure (`structure`: chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is
-//! weighed (`evidence`) and compared with the threshold. The rules themselves are data: `lexicon.txt`, `rules.txt`, `markers.txt`.
+//! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits), by the linear model
+//! (`model`: the worst 64 words, by the n-grams of `grams` and the weights of `weights`) and by one automaton of structure (`structure`:
+//! chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is weighed (`evidence`) and compared with
+//! the threshold: rules that suffice block, or else rules and model together, whose score counts false alarms (0.5 is 1 in 200 benign texts, 0.75 is
+//! 1 in 1,000). A text seen before is not weighed again (`cache`).
+//!
+//! The rules are data: `lexicon.txt`, `rules.txt`, `markers.txt`. So is the model: `weights.bin`, written by `kt-train`, whose feature
+//! `train` opens `training`.
 //!
 //! # What is read
 //!
@@ -14,9 +19,9 @@
 //!
 //! # Limits
 //!
-//! Rules read words, not intent. A paraphrase that avoids every known word, a task that is hostile only in its context, and a patient
+//! Rules and model read words, not intent. A paraphrase that avoids every known word, a task that is hostile only in its context, and a patient
 //! persuasion pass. English is covered best; German, French, Spanish, Italian and Portuguese well; ten others by their commonest forms.
-//! Asking about an attack in quotes only warns, which is also a way to hide one from the rules.
+//! Asking about an attack in quotes warns at most, mostly not even that, which is also a way to hide one.
 
 mod cache;
 mod conversation;
