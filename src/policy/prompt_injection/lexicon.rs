@@ -201,6 +201,7 @@ fn skeleton(word: &str) -> String {
     word.bytes().map(|b| char::from(skeleton_byte(b))).collect()
 }
 
+/// The character that stands for all those written for one another.
 pub const fn skeleton_byte(b: u8) -> u8 {
     match b {
         b'0' => b'o',

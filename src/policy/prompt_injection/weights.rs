@@ -127,6 +127,7 @@ impl Weights {
     }
 
     /// The file [`Weights::parse`] reads back.
+    #[cfg(any(test, feature = "train"))]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(HEADER + BUCKETS);
         head.extend_from_slice(MAGIC);
@@ -156,6 +157,7 @@ impl Weights {
     }
 
     /// SHA-256 of the training file, for whoever wants to know what this was trained on.
+    #[cfg(any(test, feature = "train"))]
     pub fn data(&self) -> [u8; 32] {
         self.data
     }
