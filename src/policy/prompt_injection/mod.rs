@@ -4,8 +4,8 @@
 //! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits), by the linear model
 //! (`model`: the worst 64 words, by the n-grams of `grams` and the weights of `weights`) and by one automaton of structure (`structure`:
 //! chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is weighed (`evidence`) and compared with
-//! the threshold: rules that suffice block, or else rules and model together, whose score counts false alarms (0.5 is 1 in 200 benign texts, 0.75 is
-//! 1 in 1,000). A text seen before is not weighed again (`cache`).
+//! the threshold: rules that suffice block, or else rules and model together, whose score counts false alarms (0.5 is 1 in 200 benign
+//! texts, 0.75 is 1 in 1,000, of the sources it was measured on). A text seen before is not weighed again (`cache`).
 //!
 //! The rules are data: `lexicon.txt`, `rules.txt`, `markers.txt`. So is the model: `weights.bin`, written by `kt-train`, whose feature
 //! `train` opens `training`.
