@@ -1,5 +1,6 @@
 //! What was found in one text, weighed together.
 
+use super::weights::Terms;
 use crate::policy::{Finding, Verdict};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,13 +15,21 @@ const ENCODED: f32 = 0.5;
 /// The rule id of a finding that no single rule made.
 const COMBINED: &str = "combined.rules";
 
-/// The evidence of one text: every rule once, at its strongest.
+/// The rule id of a finding of the linear model and the weaker rules together.
+const MODEL: &str = "model.window";
+/// A rule this doubtful says nothing: log-odds of the rules are counted from here.
+const NOTHING: f32 = -3.0;
+/// Of a rule that is never wrong, as far as we know.
+const SURE: f32 = 0.999;
+
+/// The evidence of one text: every rule once, at its strongest, and the worst window of the linear model.
 ///
-/// Each source of evidence adds a score between 0 and 1, read as the probability that it alone is right; independent ones add up as the
-/// probability that any is. A further source (a trained model) adds its own score the same way.
+/// Each rule adds a score between 0 and 1, read as the probability that it alone is right; independent ones add up as the
+/// probability that any is. Where that does not suffice to block, rules and model are weighed together ([`Terms`]).
 #[derive(Debug, Default)]
 pub struct Evidence {
     findings: Vec<Weighed>,
+    window: Option<(Range<usize>, i32)>,
 }
 
 #[derive(Debug)]
@@ -44,27 +53,69 @@ impl Evidence {
         }
     }
 
-    /// The findings worth telling, strongest first; a last one, `combined.rules`, when they block together and none does alone.
-    pub fn conclude(self, text: usize, threshold: f64) -> Vec<Finding> {
-        let strongest = self.findings.iter().map(|found| found.score).fold(0.0, f32::max);
-        let doubt: f32 = self.findings.iter().filter(|found| !found.muted).map(|found| 1.0 - found.score).product();
-        let together = strongest.max(1.0 - doubt);
-        if f64::from(together) < WARN.min(threshold) {
-            return Vec::new();
+    /// Adds the worst window of a view, which covers `range` of the source.
+    pub fn weigh(&mut self, sum: i32, range: Range<usize>) {
+        if self.window.as_ref().is_none_or(|(_, worst)| sum > *worst) {
+            self.window = Some((range, sum));
         }
-        let alone = f64::from(strongest) >= threshold;
-        let whole = self.findings.iter().map(|found| found.range.clone()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
-        let mut findings: Vec<Finding> = self.findings.into_iter().map(|found| found.finding(text)).collect();
-        findings.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(std::cmp::Ordering::Equal));
-        if !alone
-            && together > strongest
-            && let Some(range) = whole
-        {
-            let what = Cow::Borrowed("combined");
-            findings.push(Finding { what, rule: Cow::Borrowed(COMBINED), text, range, score: Some(together) });
-        }
-        findings
     }
+
+    /// The worst window of all views: where in the source, and the sum of its weights.
+    #[cfg(all(test, feature = "train"))]
+    pub fn window(&self) -> Option<(Range<usize>, i32)> {
+        self.window.clone()
+    }
+
+    /// The probability that any of the rules is right.
+    pub fn together(&self) -> f32 {
+        let doubt: f32 = self.findings.iter().filter(|found| !found.muted).map(|found| 1.0 - found.score).product();
+        self.strongest().max(1.0 - doubt)
+    }
+
+    /// What rules and model say together, between 0 and 1 ([`Terms::score`]).
+    pub fn score(&self, terms: Terms) -> f32 {
+        terms.score(self.window.as_ref().map_or(0, |(_, sum)| *sum), self.rules())
+    }
+
+    /// Log-odds the rules give. A text that only speaks of attacks has their words, which the model sees too: that is taken back.
+    pub fn rules(&self) -> f32 {
+        let live = self.findings.iter().filter(|found| !found.muted);
+        match 1.0 - live.map(|found| 1.0 - found.score).product::<f32>() {
+            live if live > 0.0 => log_odds(live),
+            _ => -log_odds(self.strongest()),
+        }
+    }
+
+    /// The findings worth telling, strongest first; a last one when they say more together than any does alone: `combined.rules`
+    /// when the rules block, or else `model.window`.
+    pub fn conclude(mut self, threshold: f64, terms: Terms) -> Vec<Finding> {
+        let (strongest, together) = (self.strongest(), self.together());
+        let whole = self.findings.iter().map(|found| found.range.clone()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+        let last = if f64::from(together) < threshold {
+            let score = self.score(terms);
+            if f64::from(score) < WARN.min(threshold) {
+                return Vec::new();
+            }
+            let range = self.window.take().map(|(range, _)| range).or(whole);
+            range.map(|range| Weighed { rule: Cow::Borrowed(MODEL), score, range, muted: false })
+        } else if f64::from(strongest) < threshold {
+            whole.map(|range| Weighed { rule: Cow::Borrowed(COMBINED), score: together, range, muted: false })
+        } else {
+            None
+        };
+        self.findings.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.findings.into_iter().chain(last).map(Weighed::finding).collect()
+    }
+
+    fn strongest(&self) -> f32 {
+        self.findings.iter().map(|found| found.score).fold(0.0, f32::max)
+    }
+}
+
+/// Log-odds of a probability the rules give, counted from [`NOTHING`].
+fn log_odds(probability: f32) -> f32 {
+    let odds = probability.min(SURE) / (1.0 - probability.min(SURE));
+    if odds > 0.0 { (odds.ln() - NOTHING).max(0.0) } else { 0.0 }
 }
 
 /// The word for the findings of one text: `block` from the threshold on, `warn` below it.
@@ -78,11 +129,11 @@ pub fn verdict(findings: &[Finding], threshold: f64) -> Verdict {
 }
 
 impl Weighed {
-    fn finding(self, text: usize) -> Finding {
+    fn finding(self) -> Finding {
         let what = match &self.rule {
             Cow::Borrowed(rule) => Cow::Borrowed(rule.split('.').next().unwrap_or(rule)),
             Cow::Owned(rule) => Cow::Owned(rule.split('.').next().unwrap_or(rule).to_owned()),
         };
-        Finding { what, rule: self.rule, text, range: self.range, score: Some(self.score) }
+        Finding { what, rule: self.rule, text: 0, range: self.range, score: Some(self.score) }
     }
 }

@@ -16,7 +16,7 @@ const MAX_WORD: usize = 40;
 /// More bytes than this after a stem are not its ending but another word.
 const MAX_ENDING: usize = 12;
 /// Words with fewer letters are not guessed from misspellings.
-const MIN_MISSPELLED: usize = 5;
+const MIN_MISSPELLED: usize = 4;
 /// Unknown words with fewer bytes are not cut up.
 const MIN_CUT: usize = 12;
 /// Pieces of a cut-up Latin word are at least this long.
@@ -82,14 +82,14 @@ impl Lexicon {
             return self.cut(token, |piece, id| found(range.start + piece.start..range.start + piece.end, self.classes_of(id)));
         }
         let stem = self.stem(token);
-        let word = self.words.get(token).copied();
-        if word.is_some() || stem.is_some() {
-            for id in word.into_iter().chain(stem) {
-                found(range.clone(), self.classes_of(id));
-            }
-        } else if leet {
+        if let Some(word) = self.words.get(token) {
+            [Some(*word), stem].into_iter().flatten().for_each(|id| found(range.clone(), self.classes_of(id)));
+        } else if leet && stem.is_none() {
             self.find_leet(text, range, buffer, found);
         } else if let Some(id) = self.misspelled(token) {
+            // A short stem may begin the misspelling of another word.
+            [Some(id), stem].into_iter().flatten().for_each(|id| found(range.clone(), self.classes_of(id)));
+        } else if let Some(id) = stem {
             found(range, self.classes_of(id));
         } else if token.len() >= MIN_CUT {
             self.cut(token, |piece, id| found(range.start + piece.start..range.start + piece.end, self.classes_of(id)));
@@ -146,10 +146,10 @@ impl Lexicon {
         })
     }
 
-    /// The known words a run without spaces is made of, longest first, left to right. Of a Latin run, which is usually one long word,
-    /// they have to be most of it.
+    /// The known words a run without spaces is made of, longest first, left to right. Of a Latin run no longer than words get, which is
+    /// usually one, they have to be most of it.
     fn cut(&self, run: &str, mut found: impl FnMut(Range<usize>, u32)) {
-        if run.is_ascii() {
+        if run.is_ascii() && run.len() <= MAX_WORD {
             let (mut pieces, mut covered) = (0, 0);
             self.pieces(run, |piece, _| {
                 pieces += 1;
@@ -191,7 +191,7 @@ impl Lexicon {
 }
 
 /// Whether a word is of a script that puts no spaces between words, or glues particles to them.
-fn is_unspaced(token: &str) -> bool {
+pub fn is_unspaced(token: &str) -> bool {
     let unspaced = |c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
     !token.is_ascii() && token.chars().any(unspaced)
 }
@@ -201,7 +201,8 @@ fn skeleton(word: &str) -> String {
     word.bytes().map(|b| char::from(skeleton_byte(b))).collect()
 }
 
-fn skeleton_byte(b: u8) -> u8 {
+/// The character that stands for all those written for one another.
+pub const fn skeleton_byte(b: u8) -> u8 {
     match b {
         b'0' => b'o',
         b'1' | b'l' | b'|' | b'!' => b'i',

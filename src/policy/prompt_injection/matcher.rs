@@ -4,7 +4,7 @@
 //! steps of its classes whose predecessor is near enough. So the cost is the words of the text times the rules that name them.
 
 use super::table::{Outcome, Table};
-use super::tokens::Tokens;
+use super::tokens::{Token, Tokens};
 use crate::policy::normalize::Scan;
 use std::ops::Range;
 
@@ -59,13 +59,14 @@ impl Context {
     }
 }
 
-/// Calls `hit` for every rule completed in `scan`.
-pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut hit: impl FnMut(Hit)) {
+/// Calls `read` for every token of `scan`, and `hit` for every rule completed.
+pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut(&Token), mut hit: impl FnMut(Hit)) {
     memory.begin(table.states);
     let mut context = Context::default();
     // Pieces of one token (scripts without spaces) are words of their own, so positions drift from the tokens'.
     let mut drift = 0;
     for token in Tokens::new(scan.text()) {
+        read(&token);
         let States { events, buffer, .. } = memory;
         let (mut pieces, mut last_end, mut position) = (0u32, token.range.start, token.position + drift);
         table.lexicon.find(scan.text(), token.range.clone(), token.leet, buffer, |bytes, classes| {

@@ -1,9 +1,14 @@
-//! Refuses prompts that try to take over the model: deterministic rules over normalised text.
+//! Refuses prompts that try to take over the model: deterministic rules and a small linear model over normalised text.
 //!
 //! A text is normalised and decoded ([`normalize`](super::normalize)), cut into words (`tokens`), and read once by all rules
-//! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits) and by one
-//! automaton of structure (`structure`: chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is
-//! weighed (`evidence`) and compared with the threshold. The rules themselves are data: `lexicon.txt`, `rules.txt`, `markers.txt`.
+//! (`matcher`: an order to set instructions aside, to show the system prompt, to become someone without limits), by the linear model
+//! (`model`: the worst 64 words, by the n-grams of `grams` and the weights of `weights`) and by one automaton of structure (`structure`:
+//! chat-template tokens, fake boundaries). The operator's own patterns come on top. What fires is weighed (`evidence`) and compared with
+//! the threshold: rules that suffice block, or else rules and model together, whose score counts false alarms (0.5 is 1 in 200 benign
+//! texts, 0.75 is 1 in 1,000, of the sources it was measured on). A text seen before is not weighed again (`cache`).
+//!
+//! The rules are data: `lexicon.txt`, `rules.txt`, `markers.txt`. So is the model: `weights.bin`, written by `kt-train`, whose feature
+//! `train` opens `training`.
 //!
 //! # What is read
 //!
@@ -14,35 +19,49 @@
 //!
 //! # Limits
 //!
-//! Rules read words, not intent. A paraphrase that avoids every known word, a task that is hostile only in its context, and a patient
+//! Rules and model read words, not intent. A paraphrase that avoids every known word, a task that is hostile only in its context, and a patient
 //! persuasion pass. English is covered best; German, French, Spanish, Italian and Portuguese well; ten others by their commonest forms.
-//! Asking about an attack in quotes only warns, which is also a way to hide one from the rules.
+//! Asking about an attack in quotes warns at most, mostly not even that, which is also a way to hide one.
 
+mod cache;
 mod conversation;
 mod evidence;
+mod explanation;
+mod grams;
 mod lexicon;
 mod matcher;
+mod model;
 mod settings;
 mod structure;
 mod table;
 mod tokens;
+#[cfg(feature = "train")]
+pub mod training;
+mod weights;
 
 #[cfg(test)]
 mod tests;
 
+pub use explanation::Explanation;
+pub use model::Gram;
 pub use settings::InjectionSettings;
 
 use super::normalize::{Folding, Normalizer, Scratch, View};
 use super::{Fault, Finding, Judgement, Policy, Verdict};
 use crate::openai::request::{Channel, Prompt, Role, Text};
+use cache::Cache;
 use conversation::Conversation;
 use evidence::Evidence;
 use matcher::States;
+use model::Windows;
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::hash::RandomState;
 use structure::{Group, Structure};
 use table::Table;
+use tokens::Token;
+use weights::Weights;
 
 /// A compiled pattern of the operator's may take this much memory.
 const MAX_PATTERN: usize = 1 << 20;
@@ -50,6 +69,8 @@ const MAX_PATTERN: usize = 1 << 20;
 const MIN_HIDDEN: usize = 8;
 /// Smuggled letters have no honest use.
 const HIDDEN_SCORE: f32 = 0.9;
+/// Memory for the findings of texts that come again, in bytes.
+const CACHE: usize = 4 << 20;
 
 /// The policy `prompt-injection`.
 #[derive(Debug)]
@@ -60,16 +81,23 @@ pub struct PromptInjection {
     table: Table,
     structure: Structure,
     patterns: Vec<Regex>,
+    weights: Weights,
+    cache: Cache,
 }
 
 impl PromptInjection {
-    /// Compiles the rules and the operator's patterns.
+    /// Compiles the rules and the operator's patterns, and checks the weights.
     ///
     /// # Errors
     ///
     /// A sentence that names the setting at fault: a threshold outside 0 to 1, a pattern that does not compile, is too large, or matches
-    /// the empty text and thereby everything.
+    /// the empty text and thereby everything. Or that the weights in this binary are not those of its code.
     pub fn new(settings: InjectionSettings) -> Result<Self, String> {
+        Self::with_weights(settings, Weights::parse(include_bytes!("weights.bin")).map_err(|error| error.to_string())?)
+    }
+
+    /// [`PromptInjection::new`], but with these weights.
+    fn with_weights(settings: InjectionSettings, weights: Weights) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&settings.threshold) {
             return Err(format!("embedding_threshold: {} is not between 0 and 1", settings.threshold));
         }
@@ -84,15 +112,14 @@ impl PromptInjection {
             table: Table::read(include_str!("lexicon.txt"), include_str!("rules.txt"))?,
             structure: Structure::read(include_str!("markers.txt"), &groups)?,
             patterns: settings.attack_patterns.iter().enumerate().map(pattern).collect::<Result<_, _>>()?,
+            weights,
+            cache: Cache::new(CACHE, [RandomState::new(), RandomState::new()]),
         })
     }
 
-    /// What the rules say of one text written by a user, strongest first; `text` is 0 in each. The best score is the text's.
+    /// What is found in one text written by a user, strongest first; `text` is 0 in each. The best score is the text's.
     pub fn explain(&self, text: &str) -> Vec<Finding> {
-        MEMORY.with(|memory| match memory.try_borrow_mut() {
-            Ok(mut memory) => self.weigh(text, 0, &mut memory),
-            Err(_) => self.weigh(text, 0, &mut Memory::default()),
-        })
+        with_memory(|memory| self.weigh(text, memory))
     }
 
     /// The verdict on the findings of [`PromptInjection::explain`].
@@ -104,15 +131,15 @@ impl PromptInjection {
         let mut judgement = Judgement::default();
         for (index, text) in prompt.texts.iter().enumerate() {
             let Some(strongest) = strongest_verdict(text) else { continue };
-            let findings = self.weigh(&text.text, index, memory);
+            let findings = self.recall(&text.text, memory);
             judgement.verdict = judgement.verdict.max(self.verdict(&findings).min(strongest));
-            judgement.findings.extend(findings);
+            judgement.findings.extend(findings.into_iter().map(|finding| Finding { text: index, ..finding }));
         }
         if judgement.verdict < Verdict::Block
             && let Some(conversation) = Conversation::of(prompt)
         {
             let findings: Vec<Finding> = self
-                .weigh(conversation.text(), 0, memory)
+                .recall(conversation.text(), memory)
                 .into_iter()
                 .filter_map(|finding| {
                     let (text, range) = conversation.across(&finding.range)?;
@@ -125,19 +152,47 @@ impl PromptInjection {
         judgement
     }
 
-    fn weigh(&self, text: &str, index: usize, memory: &mut Memory) -> Vec<Finding> {
+    /// What [`Policy::inspect`] says when no text was seen before.
+    #[cfg(test)]
+    fn judge_anew(&self, prompt: &Prompt<'_>) -> Judgement {
+        self.judge(prompt, &mut Memory { forgetful: true, ..Memory::default() })
+    }
+
+    /// [`PromptInjection::weigh`], unless this text was weighed before.
+    fn recall(&self, text: &str, memory: &mut Memory) -> Vec<Finding> {
+        let key = if memory.forgetful { None } else { self.cache.key(text) };
+        if let Some(findings) = key.and_then(|key| self.cache.get(key)) {
+            return findings;
+        }
+        let findings = self.weigh(text, memory);
+        if let Some(key) = key {
+            self.cache.put(key, &findings);
+        }
+        findings
+    }
+
+    fn weigh(&self, text: &str, memory: &mut Memory) -> Vec<Finding> {
+        self.gather(text, memory).conclude(self.threshold, self.weights.terms())
+    }
+
+    fn gather(&self, text: &str, memory: &mut Memory) -> Evidence {
         let mut evidence = Evidence::default();
         for (number, pattern) in self.patterns.iter().enumerate() {
             if let Some(found) = pattern.find(text) {
                 evidence.add(pattern_rule(number), 1.0, found.range(), false, false);
             }
         }
-        let Memory { scratch, states } = memory;
+        let Memory { scratch, states, .. } = memory;
         self.normalizer.scans(text, scratch, |scan| {
             let encoded = matches!(scan.view(), View::Decoded | View::Rot13 | View::Reversed);
-            matcher::run(&self.table, scan, states, |hit| {
+            let mut windows = Windows::default();
+            let read = |token: &Token| windows.read(&self.weights, scan.text(), token);
+            matcher::run(&self.table, scan, states, read, |hit| {
                 evidence.add(hit.rule, hit.score, scan.source(hit.range), hit.muted, encoded);
             });
+            if let Some(window) = windows.finish() {
+                evidence.weigh(window.sum, scan.source(window.range));
+            }
             self.structure.find(scan.text(), |mark| {
                 evidence.add(mark.rule, mark.score, scan.source(mark.range), mark.muted, encoded);
             });
@@ -150,7 +205,7 @@ impl PromptInjection {
                 evidence.add("hidden.tags", HIDDEN_SCORE, scan.source(0..scan.text().len()), false, false);
             }
         });
-        evidence.conclude(index, self.threshold)
+        evidence
     }
 }
 
@@ -168,10 +223,7 @@ impl Policy for PromptInjection {
     }
 
     fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault> {
-        Ok(MEMORY.with(|memory| match memory.try_borrow_mut() {
-            Ok(mut memory) => self.judge(prompt, &mut memory),
-            Err(_) => self.judge(prompt, &mut Memory::default()),
-        }))
+        Ok(with_memory(|memory| self.judge(prompt, memory)))
     }
 }
 
@@ -180,10 +232,19 @@ impl Policy for PromptInjection {
 struct Memory {
     scratch: Scratch,
     states: States,
+    /// Looks nothing up.
+    forgetful: bool,
 }
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
+}
+
+fn with_memory<T>(act: impl FnOnce(&mut Memory) -> T) -> T {
+    MEMORY.with(|memory| match memory.try_borrow_mut() {
+        Ok(mut memory) => act(&mut memory),
+        Err(_) => act(&mut Memory::default()),
+    })
 }
 
 /// The most a text can lead to, by who wrote it and where it stands; `None` when it is not read.

@@ -21,6 +21,11 @@ const SENTENCE: u32 = 3;
 /// Hardly any rule reaches over an empty line.
 const PARAGRAPH: u32 = 5;
 
+/// Bytes most texts are made of; the rest is looked at one by one.
+const CLASS: [u8; 256] = classes();
+const LETTER: u8 = 1;
+const SPACE: u8 = 2;
+
 /// The words of a folded text, in order.
 pub struct Tokens<'a> {
     text: &'a str,
@@ -60,6 +65,13 @@ impl<'a> Tokens<'a> {
         let start = self.at;
         let (mut quoted, mut sentence, mut lines) = (false, false, 0);
         loop {
+            let spaces = run(self.text.as_bytes().get(self.at..).unwrap_or_default(), SPACE);
+            if spaces > 0 {
+                (self.at, quoted) = (self.at + spaces, false);
+            }
+            if self.text.as_bytes().get(self.at).is_some_and(|b| CLASS[usize::from(*b)] == LETTER) {
+                break;
+            }
             let rest = self.text.get(self.at..)?;
             let c = rest.chars().next()?;
             if self.word_char(self.at).is_some() || self.symbol(self.at, false) {
@@ -91,6 +103,7 @@ impl Iterator for Tokens<'_> {
         let start = self.at;
         let mut leet = false;
         loop {
+            self.at += run(self.text.as_bytes().get(self.at..).unwrap_or_default(), LETTER);
             if let Some((len, digit)) = self.word_char(self.at) {
                 leet |= digit;
                 self.at += len;
@@ -105,4 +118,21 @@ impl Iterator for Tokens<'_> {
         self.position = self.position.saturating_add(1);
         Some(Token { range: start..self.at, position, quoted, leet })
     }
+}
+
+/// How many bytes of a class come first.
+#[inline]
+fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().take_while(|b| CLASS[usize::from(**b)] == class).count()
+}
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    classes[b' ' as usize] = SPACE;
+    let mut letter = b'a';
+    while letter <= b'z' {
+        classes[letter as usize] = LETTER;
+        letter += 1;
+    }
+    classes
 }
