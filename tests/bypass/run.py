@@ -12,14 +12,22 @@ import tomllib
 import urllib.parse
 from pathlib import Path
 
+# The modules beside this one leave nothing behind.
+sys.dont_write_bytecode = True
+
 from gateway import BODY_LIMIT, Gateway, config
 from trial import BYPASSED, ENFORCED, ERROR, REFUSED, Row, Trial
 from upstream import Upstream
 
 HERE = Path(__file__).resolve().parent
 # What a line of the table below a heading names, when it does not say more.
-AXES = {"disguise": lambda name: {"disguise": (name,)}, "shape": lambda name: {"shape": name}, "wire": lambda name: {"wire": name},
-        "delivery": lambda name: {"delivery": name}, "combined": lambda _: {}}
+AXES = {
+    "disguise": lambda name: {"disguise": (name,)},
+    "shape": lambda name: {"shape": name},
+    "wire": lambda name: {"wire": name},
+    "delivery": lambda name: {"delivery": name},
+    "combined": lambda _: {},
+}
 
 
 def main():
@@ -38,6 +46,8 @@ def main():
         if options.url:
             print(f"The gateway's provider is expected to be {upstream.url}; for kt:\n\n{config(upstream.url)}", file=sys.stderr)
         parts = urllib.parse.urlsplit(url)
+        if parts.scheme != "http":
+            sys.exit(f"{url}: the framing of requests is tried over plain http only")
         trial = Trial((parts.hostname, parts.port or 80), parts.path.rstrip("/"), options.model, options.body_bytes, upstream)
         report = Report(limits, options.json)
         for row in rows:
@@ -51,7 +61,7 @@ def arguments():
     subject.add_argument("--url", help="the base URL of a running gateway, such as http://127.0.0.1:41002/v1")
     subject.add_argument("--kt", metavar="BINARY", help="start this kt, configured for the suite")
     parser.add_argument("--model", default="echo", help="the model to ask for (default: echo)")
-    parser.add_argument("--upstream-listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where the suite's own provider listens")
+    parser.add_argument("--upstream-listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where the provider listens")
     parser.add_argument("--body-bytes", type=int, default=BODY_LIMIT, help="the largest body the gateway takes (default: 1 MiB)")
     parser.add_argument("--only", default="", metavar="NAME", help="only the rows with this in their name")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
@@ -77,7 +87,7 @@ def table():
 
 def known_limits(page):
     """The reasons of a table whose first column names rows."""
-    lines = re.findall(r"^\| `([a-z]+/[^`]+)` \| (.+) \|$", Path(page).read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^\| `([a-z]+/[a-z0-9-]+)` \| (.+) \|$", Path(page).read_text(encoding="utf-8"), re.MULTILINE)
     return dict(lines)
 
 
@@ -94,7 +104,8 @@ class Report:
         holds = verdict.verdict in (ENFORCED, REFUSED)
         self.counts["known limit" if limit and not holds else verdict.verdict] += 1
         if holds == bool(limit):
-            self.bad.append(f"{row.name}: a known limit no longer: take it out of the table" if limit else f"{row.name}: {verdict.reason}")
+            reason = "a known limit no longer: take it out of the table" if limit else verdict.reason
+            self.bad.append(f"{row.name}: {reason}")
         if self.as_json:
             print(json.dumps({"name": row.name, "tries": row.tries, "verdict": verdict.verdict, "reason": verdict.reason,
                               "known_limit": limit}), flush=True)

@@ -64,9 +64,11 @@ SHAPES = {
     "parts-of-letters": lambda text: chat(user(parts(*text))),
     "messages-split": lambda text: chat(*map(user, words(text))),
     "messages-of-words": lambda text: chat(*map(user, text.split(" "))),
-    "messages-split-by-assistant": lambda text: chat(user(words(text)[0]), {"role": "assistant", "content": "Go on."}, user(words(text)[1])),
+    "messages-split-by-assistant": lambda text: chat(
+        user(words(text)[0]), {"role": "assistant", "content": "Go on."}, user(words(text)[1])),
     "roles-split": lambda text: chat(user(words(text)[0]), called(), result(words(text)[1])),
-    "user-and-assistant-split": lambda text: chat(user(words(text)[0]), {"role": "assistant", "content": words(text)[1]}, user("Yes, that.")),
+    "user-and-assistant-split": lambda text: chat(
+        user(words(text)[0]), {"role": "assistant", "content": words(text)[1]}, user("Yes, that.")),
     "prompts-split": lambda text: (COMPLETIONS, {"prompt": list(words(text))}),
     "prompt-suffix-split": lambda text: (COMPLETIONS, {"prompt": words(text)[0], "suffix": words(text)[1]}),
     # Roles.
@@ -101,7 +103,8 @@ SHAPES = {
     "content-object": lambda text: chat(user({"type": "text", "text": text})),
     "content-nested": lambda text: chat(user(nested(text, 20))),
     "content-key": lambda text: chat(user([{"type": "text", "text": "Hello", text: 1}])),
-    "image-detail": lambda text: chat(user([{"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": text}}])),
+    "image-detail": lambda text: chat(user([{"type": "image_url", "image_url": {
+        "url": "https://example.com/a.png", "detail": text}}])),
     "image-address": lambda text: chat(user([{"type": "image_url", "image_url": {"url": f"https://example.com/?q={text}"}}])),
     "image-plain-data-url": lambda text: chat(user([{"type": "image_url", "image_url": {"url": f"data:text/plain,{text}"}}])),
     "file-name": lambda text: chat(user([{"type": "file", "file": {"filename": text, "file_id": "file-1"}}])),

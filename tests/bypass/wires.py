@@ -202,7 +202,8 @@ def two_lengths(draft):
 
 def pipelined(draft):
     """A harmless request, and ours in the same packet behind it."""
-    harmless = Draft(draft.target, content({"model": json.loads(draft.body)["model"], "messages": [{"role": "user", "content": "Hello"}]}), 0)
+    hello = {"model": json.loads(draft.body)["model"], "messages": [{"role": "user", "content": "Hello"}]}
+    harmless = Draft(draft.target, content(hello), draft.limit)
     draft.before, draft.skip = lay_out(harmless), 1
 
 
@@ -300,7 +301,8 @@ def lay_out(draft):
     framed = draft.body if draft.framed is None else draft.framed
     if draft.framed is None:
         draft.headers["content-length"] = str(len(draft.body))
-    lines = [f"POST {draft.target} HTTP/1.1", "host: gateway", "authorization: Bearer caller", *(f"{k}: {v}" for k, v in draft.headers.items())]
+    headers = {"host": "gateway", "authorization": "Bearer caller", **draft.headers}
+    lines = [f"POST {draft.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return draft.before + "\r\n".join(lines).encode() + b"\r\n\r\n" + framed
 
 
