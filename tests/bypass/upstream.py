@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 import threading
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +13,7 @@ class Upstream:
 
     def __init__(self, listen):
         host, _, port = listen.rpartition(":")
-        self.server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), type("Handler", (Handler,), {"upstream": self}))
-        self.server.daemon_threads = True
+        self.server = Server((host or "127.0.0.1", int(port)), type("Handler", (Handler,), {"upstream": self}))
         self.lock = threading.Lock()
         self.received = []
         self.script = None
@@ -40,6 +40,16 @@ class Upstream:
         """The bodies it got since."""
         with self.lock:
             return list(self.received)
+
+
+class Server(ThreadingHTTPServer):
+    """Gateways close connections as they please: that is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
