@@ -109,8 +109,18 @@ fn message(run: &[u8]) -> Option<String> {
     engine.decode(body).ok().and_then(readable)
 }
 
+/// UTF-16 of Latin letters: every second byte is 0, and none of the others.
+fn is_wide(bytes: &[u8]) -> bool {
+    let zeros = |from: usize| bytes.iter().skip(from).step_by(2).all(|b| *b == 0);
+    let none = |from: usize| bytes.iter().skip(from).step_by(2).all(|b| *b != 0);
+    bytes.len() >= 2 && (zeros(0) && none(1) || zeros(1) && none(0))
+}
+
 /// The bytes as text, unless they are data. A character cut off at the end is forgiven.
 fn readable(mut bytes: Vec<u8>) -> Option<String> {
+    if is_wide(&bytes) {
+        bytes.retain(|b| *b != 0);
+    }
     if let Err(error) = std::str::from_utf8(&bytes) {
         if error.error_len().is_some() {
             return None;

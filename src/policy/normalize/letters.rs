@@ -9,9 +9,11 @@ pub fn is_ignorable(c: char) -> bool {
         | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The ASCII character a Unicode tag character smuggles.
+/// The ASCII character that a Unicode tag character smuggles, or a variation selector that stands for a byte.
 pub fn tag(c: char) -> Option<char> {
     match c {
+        // The selectors in use behind ideographs lie below.
+        '\u{e0110}'..='\u{e016e}' => char::from_u32(c as u32 - 0xe0100 + 16),
         '\u{e0020}'..='\u{e007e}' => char::from_u32(c as u32 - 0xe0000),
         _ => None,
     }

@@ -1,8 +1,9 @@
 //! What a model reads, whatever was written: the text folded, put together again, and decoded.
 //!
 //! A [`Normalizer`] turns one text into [`Scan`]s: the text itself, folded (lowercase, compatibility forms, no marks on Latin,
-//! no invisible characters, lookalikes made Latin in words that mix scripts, spaced-out letters joined), and the views decoded from it
-//! (escapes, base64, hex, announced rot13 and reversal), each folded the same way. Every scan maps its bytes back to the source.
+//! no invisible characters, lookalikes made Latin in words that mix scripts, spaced-out letters joined), and the views
+//! decoded from it (escapes, base64, hex, character codes, announced rot13 and reversal), each folded the same way. Every scan maps
+//! its bytes back to the source.
 //!
 //! Bounds: time is linear in the text; a folded text is at most [`MAX_GROWTH`] times its source; decoding goes [`MAX_DEPTH`]
 //! deep and stops at twice the source in total.
@@ -10,6 +11,7 @@
 //! Limits, on purpose: the leet alphabet (`1gn0r3`) is a matter of words and is read by the lexicon, not here, so that scans stay
 //! readable; ciphers nobody announces, and encodings other than those named, are not looked for.
 
+mod codes;
 mod encoded;
 mod fold;
 mod letters;
@@ -27,7 +29,7 @@ pub use map::{MAX_TEXT, OffsetMap};
 use std::ops::Range;
 
 /// How often an encoded text may itself be encoded.
-pub const MAX_DEPTH: usize = 2;
+pub const MAX_DEPTH: usize = 3;
 /// A folded text is at most this many times as long as what it was folded from.
 pub const MAX_GROWTH: usize = 6;
 /// Decoded views together are at most this many times the source.
@@ -50,7 +52,7 @@ pub enum View {
     Plain,
     /// The text with its escapes decoded.
     Unescaped,
-    /// What stood in base64 or hex.
+    /// What stood in base64, hex or character codes.
     Decoded,
     /// The text rotated by thirteen.
     Rot13,
@@ -79,7 +81,7 @@ pub struct Scratch {
 }
 
 impl Normalizer {
-    /// `decodes` is whether escapes, base64, hex, rot13 and reversed text are looked into.
+    /// `decodes` is whether escapes, base64, hex, character codes, rot13 and reversed text are looked into.
     pub fn new(folding: Folding, decodes: bool) -> Self {
         Self { folding, decodes }
     }
@@ -132,7 +134,7 @@ impl Normalizer {
         if path.len() == MAX_DEPTH {
             return;
         }
-        for (view, decoder) in [(View::Unescaped, unescape::unescape as Decoder), (View::Decoded, encoded::decode as Decoder)] {
+        for (view, decoder) in DECODERS {
             let (mut out, mut map) = (String::new(), OffsetMap::default());
             if !decoder(text, &mut out, &mut map) || out.len() > *budget {
                 continue;
@@ -171,6 +173,10 @@ impl Normalizer {
 }
 
 type Decoder = fn(&str, &mut String, &mut OffsetMap) -> bool;
+
+/// Each writes what it finds and tells whether there was anything.
+const DECODERS: [(View, Decoder); 3] =
+    [(View::Unescaped, unescape::unescape), (View::Decoded, encoded::decode), (View::Decoded, codes::decode)];
 
 impl Scan {
     /// The folded text.

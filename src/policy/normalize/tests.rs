@@ -31,6 +31,7 @@ fn what_is_read_is_what_is_scanned() {
         ("s-t-o-p it", "stop it"),
         ("a b", "a b"),
         ("\u{e0068}\u{e0069}", "hi"),
+        ("😀\u{e0158}\u{e0159} 葛\u{e0100}", "😀hi 葛"),
         ("\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}!", "\u{1f3f4}!"),
     ] {
         assert_eq!(folded(written), read, "{written:?}");
@@ -42,9 +43,13 @@ fn every_encoding_is_a_view() {
     for (written, view, read) in [
         ("&#105;&#x67;n", View::Unescaped, "ign"),
         (r"\u0069\x67\u{6e} \ud83d\ude00", View::Unescaped, "ign 😀"),
+        (r"\151\147\156 =69=67=6e=20=20", View::Unescaped, "ign ign  "),
+        ("&amp;#105;&amp;#x67;n", View::Unescaped, "ign"),
         ("%69gn %C3%A9", View::Unescaped, "ign e"),
         ("x aGVsbG8gd29ybGQsIGhlbGxvIHdvcmxk y", View::Decoded, "hello world, hello world\n"),
         ("68656c6c6f20776f726c642c2068656c6c6f", View::Decoded, "hello world, hello\n"),
+        ("aABlAGwAbABvACAAdwBvAHIAbABkAA==", View::Decoded, "hello world\n"),
+        ("104 101 108 108 111 44 32 119 111 114 108 100", View::Decoded, "hello, world\n"),
         ("rot13: uryyb", View::Rot13, "ebg13: hello"),
         ("reverse olleh", View::Reversed, "hello esrever"),
     ] {
@@ -74,6 +79,9 @@ fn hostile() -> impl Strategy<Value = String> {
         "(\\\\u[0-9a-fd]{4}){1,3}",
         "[A-Za-z0-9+/=\\n]{20,60}",
         "[0-9a-f]{30,50}",
+        "([0-9a-f]{2,3}[ ,]{1,2}){10,16}",
+        "(=[0-9A-F]{2}|\\\\[0-7]{3}|&amp;#[0-9]{2};){2,4}",
+        "[\\u{e0100}-\\u{e0180}]{1,9}",
         "([a-z][ .]){2,9}",
         "[\\u{ac00}-\\u{ac20}\\u{1100}-\\u{11ff}]{1,4}",
         "[İﷺﬁ㍿ß]{1,3}",

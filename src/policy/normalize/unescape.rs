@@ -1,4 +1,4 @@
-//! Escapes a model reads without effort: `&#105;`, `\u0069`, `\x69`, `%69`.
+//! Escapes a model reads without effort: `&#105;`, `\u0069`, `\x69`, `\151`, `%69`, `=69`.
 
 use super::map::OffsetMap;
 
@@ -8,7 +8,7 @@ use super::map::OffsetMap;
 pub fn unescape(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
     let bytes = text.as_bytes();
     let (mut copied, mut at, mut hides) = (0, 0, false);
-    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| matches!(b, b'&' | b'\\' | b'%'))) {
+    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| begins(*b))) {
         at += next;
         let Some(escape) = escape(bytes.get(at..).unwrap_or_default()) else {
             at += 1;
@@ -37,6 +37,11 @@ pub fn unescape(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
     true
 }
 
+/// Whether an escape may begin with this.
+fn begins(b: u8) -> bool {
+    matches!(b, b'&' | b'\\' | b'%' | b'=')
+}
+
 /// One escape: how long it is, and what it stands for.
 struct Escape {
     len: usize,
@@ -48,8 +53,15 @@ fn escape(bytes: &[u8]) -> Option<Escape> {
     match bytes {
         [b'&', b'#', b'x' | b'X', rest @ ..] => entity(3, rest, 16),
         [b'&', b'#', rest @ ..] => entity(2, rest, 10),
+        // An escape of an escape: the next depth reads it.
+        [b'&', b'a', b'm', b'p', b';', b'#', ..] => Some(Escape { len: 5, to: '&', hides: true }),
         [b'&', ..] => named(bytes),
         [b'%', ..] => percent(bytes),
+        // Quoted-printable; where it stands for a control character, it is an assignment.
+        [b'=', rest @ ..] => {
+            let to = number(rest.get(..2)?, 16).filter(|c| matches!(c, ' '..='~'))?;
+            Some(Escape { len: 3, to, hides: true })
+        }
         [b'\\', b'u', b'{', rest @ ..] => {
             let digits = rest.iter().take(7).take_while(|b| b.is_ascii_hexdigit()).count();
             (rest.get(digits) == Some(&b'}')).then_some(())?;
@@ -58,6 +70,10 @@ fn escape(bytes: &[u8]) -> Option<Escape> {
         [b'\\', b'u', rest @ ..] => utf16(rest),
         [b'\\', b'U', rest @ ..] => Some(Escape { len: 10, to: number(rest.get(..8)?, 16)?, hides: true }),
         [b'\\', b'x', rest @ ..] => Some(Escape { len: 4, to: number(rest.get(..2)?, 16)?, hides: true }),
+        [b'\\', b'0' | b'1', b'0'..=b'7', b'0'..=b'7', ..] => {
+            let to = number(bytes.get(1..4)?, 8).filter(|c| !c.is_ascii_control())?;
+            Some(Escape { len: 4, to, hides: true })
+        }
         [b'\\', b'n' | b'r', ..] => Some(Escape { len: 2, to: '\n', hides: false }),
         [b'\\', b't', ..] => Some(Escape { len: 2, to: '\t', hides: false }),
         [b'\\', quote @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some(Escape { len: 2, to: *quote as char, hides: false }),
