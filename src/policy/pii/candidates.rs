@@ -2,7 +2,8 @@
 //! and moves on only when they have all answered. Whatever lies behind its position is decided for good.
 
 use super::custom::{self, CustomPatterns};
-use super::matching::{CONTEXT, Found, HOLD, Hit, Input, Kind, Open, Rule, Tail, is_word};
+use super::matching::{CONTEXT, Found, HOLD, Hit, Input, Kind, Open, Rule, Tail};
+use super::screen::{self, may_begin};
 use super::{numbers, phone, secrets, words};
 
 /// How far behind a card number its verification value and its holder's name may stand, in bytes.
@@ -37,6 +38,8 @@ pub(super) struct Scan {
     forgotten: u64,
     /// The run of e-mail local-part bytes around `pos`: where it begins, how far it is known to reach.
     run: (usize, usize),
+    /// Where no credential begins, known before the rest of the word.
+    cleared: Option<usize>,
     /// A long secret that is certain and not over.
     running: Option<(Rule, Tail)>,
     /// Where the last card ended, counted from the beginning of the text.
@@ -59,20 +62,24 @@ impl Scan {
             }
             return None;
         }
-        while self.pos < input.bytes.len() {
+        loop {
+            self.pass(detectors, input);
+            if self.pos >= input.bytes.len() {
+                return None;
+            }
             match self.ask(detectors, input) {
                 Ok(Some(hit)) => return Some(self.accept(hit)),
-                Ok(None) => self.pos = self.skip(detectors, input, self.pos + 1),
+                Ok(None) => self.pos += 1,
                 Err(Open) => return None,
             }
         }
-        None
     }
 
     /// Tells that the first `bytes` of the buffer are gone. They lie before `pos` by at least [`CONTEXT`].
     pub fn forget(&mut self, bytes: usize) {
         self.forgotten += bytes as u64;
         self.pos = self.pos.saturating_sub(bytes);
+        self.cleared = self.cleared.and_then(|at| at.checked_sub(bytes));
         self.run = (self.run.0.saturating_sub(bytes), self.run.1.saturating_sub(bytes));
     }
 
@@ -96,14 +103,30 @@ impl Scan {
         self.run = (end, end);
     }
 
-    /// The next place from `at` on where anything could begin: inside a word that no `@` follows nothing does.
-    fn skip(&self, detectors: &Detectors, input: &Input<'_>, at: usize) -> usize {
-        let end = self.run.1;
-        if detectors.custom.is_some() || matches!(input.bytes.get(end), None | Some(b'@')) {
-            return at;
+    /// Passes over what no detector has to be asked about, a word at a time.
+    fn pass(&mut self, detectors: &Detectors, input: &Input<'_>) {
+        if detectors.custom.is_some() {
+            return;
         }
-        let pairs = input.bytes.get(at - 1..end).unwrap_or_default().windows(2);
-        at + pairs.take_while(|pair| matches!(pair, [last, b] if !may_begin(*last, *b))).count()
+        let near = self.near_card();
+        let mut last = input.before(self.pos, 1);
+        while let Some(&b) = input.bytes.get(self.pos) {
+            if screen::local(b) {
+                self.extend_run(input);
+                if matches!(input.bytes.get(self.run.1), None | Some(b'@')) {
+                    return;
+                }
+            }
+            if may_begin(last, b) && !screen::idle(detectors, input, self.pos, near) {
+                return;
+            }
+            self.pos += 1;
+            last = b;
+            if b.is_ascii_alphanumeric() {
+                self.pos = screen::word_end(input.bytes, self.pos);
+                last = input.before(self.pos, 1);
+            }
+        }
     }
 
     /// Asks every detector that could begin at `pos`. Secrets come first; of the others the longest match counts.
@@ -112,6 +135,10 @@ impl Scan {
         let (last, b) = (input.before(at, 1), input.at(at)?);
         self.extend_run(input);
         let address = self.address(input);
+        // The commonest wait, for the end of a word: only a credential could be told sooner.
+        if address.is_err() && self.no_secret(input, last, b) {
+            return address;
+        }
         let begins = may_begin(last, b);
         if !begins && detectors.custom.is_none() || matches!(b, 0x80..=0xBF) {
             return address;
@@ -132,7 +159,7 @@ impl Scan {
 
     fn structured(&self, detectors: &Detectors, seen: &Input<'_>, b: u8, longest: &mut Longest<'_>) -> Result<(), Open> {
         let at = self.pos;
-        let near = self.card.is_some_and(|card| (self.forgotten + at as u64).saturating_sub(card) <= NEAR_CARD);
+        let near = self.near_card();
         if b.is_ascii_uppercase() {
             longest.with(words::iban(seen, at))?;
         }
@@ -157,10 +184,26 @@ impl Scan {
         longest.with(phone::phone(seen, at))
     }
 
+    /// Whether no credential begins at `pos`, looked at once while a word arrives.
+    fn no_secret(&mut self, input: &Input<'_>, last: u8, b: u8) -> bool {
+        if self.cleared != Some(self.pos)
+            && input.bytes.get(self.pos + 1).is_some_and(|&second| !screen::secret(input, self.pos, (last, b, second)))
+        {
+            self.cleared = Some(self.pos);
+        }
+        self.cleared == Some(self.pos)
+    }
+
+    /// Whether a card ended not far to the left of `pos`.
+    fn near_card(&self) -> bool {
+        self.card.is_some_and(|card| (self.forgotten + self.pos as u64).saturating_sub(card) <= NEAR_CARD)
+    }
+
     /// Keeps `run` the run of local-part bytes around `pos`, each byte looked at once.
     fn extend_run(&mut self, input: &Input<'_>) {
         let (start, end) = if self.pos > self.run.1 { (self.pos, self.pos) } else { self.run };
-        self.run = (start, words::local_part_end(input.bytes, end));
+        let known = input.bytes.get(end).is_some_and(|&b| !screen::local(b));
+        self.run = (start, if known { end } else { words::local_part_end(input.bytes, end) });
     }
 
     /// The e-mail address at `pos`. While the run lasts, an `@` may follow any of its last bytes.
@@ -211,15 +254,4 @@ fn secret(input: &Input<'_>, at: usize, last: u8, b: u8) -> Found {
         return Ok(Some(password));
     }
     secrets::assigned(input, at)
-}
-
-/// Whether any value of a known kind may begin with `b` behind `last`: never inside a word.
-fn may_begin(last: u8, b: u8) -> bool {
-    match b {
-        b'+' | b'(' | b':' | b'-' | b'_' => true,
-        0xC0.. => !is_word(last) && last < 0x80,
-        b if b.is_ascii_alphanumeric() => !last.is_ascii_alphanumeric(),
-        b if b.is_ascii_graphic() => matches!(last, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | 0x1D),
-        _ => false,
-    }
 }

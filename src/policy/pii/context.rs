@@ -12,27 +12,34 @@ pub(super) enum Topic {
     Other,
 }
 
-#[rustfmt::skip]
-const PHONE: &[&str] = &[
-    "phone", "telephone", "phones", "tel", "mobile", "cell", "cellphone", "call", "calling", "fax", "whatsapp", "sms", "dial",
-    "reach", "text", "ring", "contact", "hotline", "telefon", "telefono", "telefone", "handy", "movil", "celular", "portable",
-    "mobil", "landline", "phonenumber", "msisdn", "mob", "ph",
-];
 /// Scripts without spaces between words, and words whose first letters ASCII does not hold.
 const PHONE_ELSEWHERE: &[&str] =
     &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처", "телефон", "тел.", "téléphone", "teléfono", "tél", "móvil"];
-const SSN: &[&str] = &["ssn", "ssns", "social"];
+/// The topic a word speaks of.
 #[rustfmt::skip]
-const OTHER: &[&str] = &[
-    "order", "invoice", "isbn", "version", "ver", "reference", "ref", "ticket", "tracking", "account", "commit", "build",
-    "serial", "sku", "amount", "usd", "eur", "total", "issue", "pr", "timestamp", "date", "port", "error", "code", "case",
-    "zip", "passport", "iban", "card", "license", "licence", "vat", "tax", "id", "npi", "mrn", "routing", "model", "part",
-    "item", "batch", "section",
-];
+fn spoken(word: &[u8]) -> Option<Topic> {
+    let mut lower = [0u8; 11];
+    let lower = lower.get_mut(..word.len())?;
+    lower.iter_mut().zip(word).for_each(|(place, b)| *place = b.to_ascii_lowercase());
+    Some(match &*lower {
+        b"phone" | b"telephone" | b"phones" | b"tel" | b"mobile" | b"cell" | b"cellphone" | b"call" | b"calling" | b"fax"
+        | b"whatsapp" | b"sms" | b"dial" | b"reach" | b"text" | b"ring" | b"contact" | b"hotline" | b"telefon" | b"telefono"
+        | b"telefone" | b"handy" | b"movil" | b"celular" | b"portable" | b"mobil" | b"landline" | b"phonenumber" | b"msisdn"
+        | b"mob" | b"ph" => Topic::Phone,
+        b"ssn" | b"ssns" | b"social" => Topic::Ssn,
+        b"order" | b"invoice" | b"isbn" | b"version" | b"ver" | b"reference" | b"ref" | b"ticket" | b"tracking" | b"account"
+        | b"commit" | b"build" | b"serial" | b"sku" | b"amount" | b"usd" | b"eur" | b"total" | b"issue" | b"pr" | b"timestamp"
+        | b"date" | b"port" | b"error" | b"code" | b"case" | b"zip" | b"passport" | b"iban" | b"card" | b"license"
+        | b"licence" | b"vat" | b"tax" | b"id" | b"npi" | b"mrn" | b"routing" | b"model" | b"part" | b"item" | b"batch"
+        | b"section" => Topic::Other,
+        _ => return None,
+    })
+}
 
 /// The topic of the nearest telling word within 40 bytes to the left.
 pub(super) fn topic(input: &Input<'_>, at: usize) -> Option<Topic> {
     let left = input.left(at, 40);
+    let ascii = left.is_ascii();
     // A word cut by the edge of the window is not read.
     let mut end = left.len();
     while end > 0 {
@@ -40,23 +47,19 @@ pub(super) fn topic(input: &Input<'_>, at: usize) -> Option<Topic> {
         let start = left.get(..stop)?.iter().rposition(|b| !b.is_ascii_alphabetic()).map_or(0, |i| i + 1);
         let word = left.get(start..stop)?;
         if start > 0 || left.len() < 40 {
-            let is = |list: &[&str]| list.iter().any(|w| word.eq_ignore_ascii_case(w.as_bytes()));
-            if is(PHONE) || camel(word, b"Phone") || camel(word, b"Mobile") {
+            if camel(word, b"Phone") || camel(word, b"Mobile") {
                 return Some(Topic::Phone);
             }
-            if is(SSN) {
-                return Some(Topic::Ssn);
-            }
-            if is(OTHER) {
-                return Some(Topic::Other);
+            if let Some(topic) = spoken(word) {
+                return Some(topic);
             }
         }
-        if PHONE_ELSEWHERE.iter().any(|w| between(left, stop, end, w)) {
+        if !ascii && PHONE_ELSEWHERE.iter().any(|w| between(left, stop, end, w)) {
             return Some(Topic::Phone);
         }
         end = start;
     }
-    PHONE_ELSEWHERE.iter().any(|w| holds(left, w.as_bytes())).then_some(Topic::Phone)
+    (!ascii && PHONE_ELSEWHERE.iter().any(|w| holds(left, w.as_bytes()))).then_some(Topic::Phone)
 }
 
 fn between(left: &[u8], stop: usize, end: usize, word: &str) -> bool {
@@ -97,6 +100,10 @@ fn joins(b: u8) -> bool {
 }
 
 fn ends_with_word(left: &[u8], word: &str) -> bool {
+    // Nearly all differ in their last letter.
+    if !matches!((left.last(), word.as_bytes().last()), (Some(a), Some(b)) if same_letter(*a, *b)) {
+        return false;
+    }
     let Some(start) = left.len().checked_sub(word.len()) else { return false };
     let same = left.get(start..).unwrap_or_default().iter().zip(word.as_bytes()).all(|(a, b)| same_letter(*a, *b));
     same && !start.checked_sub(1).and_then(|i| left.get(i)).is_some_and(u8::is_ascii_alphanumeric)

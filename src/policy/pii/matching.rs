@@ -177,6 +177,8 @@ pub(super) struct Input<'a> {
 impl<'a> Input<'a> {
     /// The byte at `i`; 0, which belongs to no value, behind the end of the text.
     pub fn at(&self, i: usize) -> Result<u8, Open> {
+        #[cfg(test)]
+        work::count(1);
         match self.bytes.get(i) {
             Some(&b) => Ok(b),
             None if self.ended => Ok(0),
@@ -191,6 +193,8 @@ impl<'a> Input<'a> {
 
     /// At most `n` bytes to the left of `i`. Detectors look no further than [`CONTEXT`].
     pub fn left(&self, i: usize, n: usize) -> &'a [u8] {
+        #[cfg(test)]
+        work::count(n.min(CONTEXT) as u64);
         self.bytes.get(i.saturating_sub(n.min(CONTEXT))..i).unwrap_or_default()
     }
 
@@ -228,4 +232,20 @@ pub(super) const HOLD: usize = 512;
 /// Part of a word: values never begin or end inside one.
 pub(super) fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'_'
+}
+
+/// Counts the bytes detectors look at, so that a test can tell linear work from worse without a clock.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local!(static DONE: Cell<u64> = const { Cell::new(0) });
+
+    pub fn count(bytes: u64) {
+        DONE.set(DONE.get() + bytes);
+    }
+
+    pub fn done() -> u64 {
+        DONE.get()
+    }
 }

@@ -27,12 +27,15 @@ mod markers;
 mod matching;
 mod numbers;
 mod phone;
+mod screen;
 mod secrets;
 mod token_formats;
 mod validators;
 mod watch;
 mod words;
 
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod tests;
 

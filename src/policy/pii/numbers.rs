@@ -17,7 +17,8 @@ pub(super) fn card(input: &Input<'_>, at: usize) -> Found {
         while input.at(i)?.is_ascii_digit() {
             digits.push(input.at(i)?);
             i += 1;
-            if digits.len > 19 || !validators::card_may_begin(digits.seen()) {
+            // Issuers are told apart by six digits.
+            if digits.len > 19 || digits.len <= 6 && !validators::card_may_begin(digits.seen()) {
                 return Ok(best);
             }
         }
@@ -114,11 +115,16 @@ pub(super) fn network(input: &Input<'_>, at: usize, most: u16) -> Result<usize, 
     Ok(if fits || long { end } else { at })
 }
 
-/// A card's verification value.
-pub(super) fn cvv(input: &Input<'_>, at: usize, card_near: bool) -> Found {
+/// Whether the words to the left announce a card's verification value.
+pub(super) fn names_cvv(input: &Input<'_>, at: usize, card_near: bool) -> bool {
     const SURE: &[&str] = &["cvv", "cvc", "cvv2", "cvc2", "card verification", "card security"];
     const NEAR: &[&str] = &["security", "cid", "csc", "verification"];
-    if !begins(input, at) || !(named(input, at, SURE) || card_near && named(input, at, NEAR)) {
+    named(input, at, SURE) || card_near && named(input, at, NEAR)
+}
+
+/// A card's verification value.
+pub(super) fn cvv(input: &Input<'_>, at: usize, card_near: bool) -> Found {
+    if !begins(input, at) || !names_cvv(input, at, card_near) {
         return Ok(None);
     }
     let end = input.run(at, at + 5, |b| b.is_ascii_digit())?;

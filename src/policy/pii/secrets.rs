@@ -106,15 +106,7 @@ fn blank(input: &Input<'_>, mut i: usize, limit: usize) -> Result<usize, Open> {
 
 /// The password of `scheme://user:password@host`.
 pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
-    if input.before(at, 1) != b':' {
-        return Ok(None);
-    }
-    let left = input.left(at - 1, 96);
-    let user =
-        left.iter().rev().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'%' | b'+')).count();
-    let scheme = left.get(..left.len() - user).unwrap_or_default();
-    let stem = scheme.strip_suffix(b"://").and_then(|s| s.last());
-    if !stem.is_some_and(u8::is_ascii_alphanumeric) {
+    if input.before(at, 1) != b':' || !behind_user(input, at) {
         return Ok(None);
     }
     let end = input.run(at, at + 128, |b| Set::Value.has(b) && b != b'@' && b != b'/')?;
@@ -122,6 +114,16 @@ pub(super) fn url_password(input: &Input<'_>, at: usize) -> Found {
     let named = [&b"password"[..], b"pass", b"pwd", b"passwd", b"secret"].iter().any(|word| value.eq_ignore_ascii_case(word));
     let real = input.at(end)? == b'@' && value.len() >= 3 && !named && value.first() != Some(&b'$') && !filler(value);
     Ok(real.then(|| Hit::whole(Kind::Secret, "secret.url_password", end)))
+}
+
+/// Whether `scheme://user:` ends at `at`, of which the colon is known.
+pub(super) fn behind_user(input: &Input<'_>, at: usize) -> bool {
+    let left = input.left(at.saturating_sub(1), 96);
+    let user =
+        left.iter().rev().take_while(|&&b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'%' | b'+')).count();
+    let scheme = left.get(..left.len() - user).unwrap_or_default();
+    let stem = scheme.strip_suffix(b"://").and_then(|s| s.last());
+    stem.is_some_and(u8::is_ascii_alphanumeric)
 }
 
 fn filler(value: &[u8]) -> bool {
@@ -176,6 +178,11 @@ fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     likely && !placeholder(value) && !value.windows(2).any(|w| w == b"${" || w == b"::")
 }
 
+/// Whether the text to the left names a secret that begins at `at`.
+pub(super) fn behind_name(input: &Input<'_>, at: usize) -> bool {
+    name_before(input, at).is_some()
+}
+
 /// The name to the left of a value, and whether a quote stands between them.
 fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     if !matches!(input.before(at, 1), b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | 0x1D) {
@@ -183,16 +190,14 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     }
     // Prose: behind one space only `bearer` and `is` tell anything.
     let end = input.before(at, 2);
-    if input.before(at, 1) == b' ' && end.is_ascii_alphanumeric() && !matches!(end, b'r' | b'R' | b's' | b'S') {
+    if input.before(at, 1) == b' '
+        && !is_joint(end)
+        && !matches!((input.before(at, 3) | 32, end | 32), (b'e', b'r') | (b'i', b's'))
+    {
         return None;
     }
     let left = input.left(at, 80);
-    let gap = left
-        .iter()
-        .rev()
-        .take(8)
-        .take_while(|b| matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D))
-        .count();
+    let gap = left.iter().rev().take(8).take_while(|&&b| is_joint(b)).count();
     let (head, signs) = left.split_at_checked(left.len() - gap)?;
     let quoted = matches!(signs.last(), Some(b'"' | b'\'' | b'`' | 0x1D));
     let letters = head.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
@@ -208,6 +213,11 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     let letters = rest.iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
     let word = rest.get(rest.len() - letters..)?;
     (name(word)? == Name::Password).then_some((Name::Password, false))
+}
+
+/// What may stand between a name and its value.
+fn is_joint(b: u8) -> bool {
+    matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D)
 }
 
 fn name(word: &[u8]) -> Option<Name> {
@@ -226,6 +236,12 @@ fn name(word: &[u8]) -> Option<Name> {
         b"csrf",
         b"audience",
     ];
+    // Most names lack a letter of every telling word.
+    let letters = word.iter().fold(0u32, |set, b| set | 1 << (b & 31));
+    let has = |part: &[u8]| part.iter().all(|b| letters >> (b & 31) & 1 == 1);
+    if ![&b"pas"[..], b"pwd", b"key", b"token", b"secr", b"bear"].iter().any(|part| has(part)) {
+        return None;
+    }
     let holds = |part: &[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
     if PASSWORD.iter().any(|p| holds(p)) {
         return Some(Name::Password);

@@ -12,6 +12,23 @@ pub(super) fn formats_beginning_with(first: u8) -> impl Iterator<Item = &'static
     BY_BYTE.get(usize::from(first)).into_iter().flatten().copied()
 }
 
+/// Whether any format's prefix begins with these two bytes; each has at least two.
+pub(super) fn may_begin(first: u8, second: u8) -> bool {
+    PAIRS.get(usize::from(first)).is_some_and(|seconds| second < 128 && seconds >> second & 1 == 1)
+}
+
+/// By the first byte of a prefix, the set of its second bytes.
+static PAIRS: [u128; 128] = {
+    let mut pairs = [0u128; 128];
+    let mut n = 0;
+    while n < FORMATS.len() {
+        let prefix = FORMATS[n].prefix.as_bytes();
+        pairs[prefix[0] as usize] |= 1 << prefix[1];
+        n += 1;
+    }
+    pairs
+};
+
 /// A token format with a fixed beginning.
 pub(super) struct Format {
     pub id: &'static str,

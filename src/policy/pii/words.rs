@@ -2,7 +2,7 @@
 
 use super::context::named;
 use super::matching::{Found, Hit, Input, Kind, is_word};
-use super::{numbers, validators};
+use super::{numbers, screen, validators};
 use std::net::Ipv6Addr;
 
 /// Bytes of an e-mail address before its `@` (RFC 5321, 4.5.3.1.1). Of a longer run the last 64 count, so that padding hides
@@ -14,8 +14,8 @@ pub(super) const LOCAL_PART: usize = 64;
 pub(super) fn local_part_end(bytes: &[u8], mut i: usize) -> usize {
     loop {
         match bytes.get(i) {
-            Some(b) if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-') => i += 1,
             Some(0xC3..=0xC9) => i += 2,
+            Some(&b) if screen::local(b) => i += 1,
             _ => return i.min(bytes.len()),
         }
     }
@@ -84,16 +84,18 @@ pub(super) fn ipv6(input: &Input<'_>, at: usize) -> Found {
     if input.at(colon)? != b':' {
         return Ok(None);
     }
-    let mut end = input.run(at, at + 46, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))?;
-    if is_word(input.at(end)?) {
+    let stop = input.run(at, at + 46, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))?;
+    if is_word(input.at(stop)?) {
         return Ok(None);
     }
+    // Of the colons and full stops behind it, only a first `::` may belong to an address.
+    let bare = stop - input.slice(at, stop).iter().rev().take_while(|b| matches!(b, b':' | b'.')).count();
+    let end = if input.slice(bare, stop).starts_with(b"::") { bare + 2 } else { bare };
     let parsed = |end: usize| std::str::from_utf8(input.slice(at, end)).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-    let mut address = parsed(end);
-    while address.is_none() && end > at && matches!(input.before(end, 1), b':' | b'.') {
-        end -= 1;
-        address = parsed(end);
-    }
+    let (end, address) = match parsed(end) {
+        None => (bare, parsed(bare)),
+        address => (end, address),
+    };
     let text = input.slice(at, end);
     let groups = text.split(|&b| b == b':').filter(|group| !group.is_empty()).count();
     let names_machine = address.is_some_and(|address| !address.is_loopback() && !address.is_unspecified());
@@ -103,8 +105,8 @@ pub(super) fn ipv6(input: &Input<'_>, at: usize) -> Found {
     Ok(Some(Hit::whole(Kind::IpAddress, "pii.ipv6", numbers::network(input, end, 128)?)))
 }
 
-/// Two to four capitalised words behind "cardholder" or "name on card", or behind "name" close to a card.
-pub(super) fn cardholder(input: &Input<'_>, at: usize, card_near: bool) -> Found {
+/// Whether the words to the left announce the name of a card's holder.
+pub(super) fn names_holder(input: &Input<'_>, at: usize, card_near: bool) -> bool {
     const SURE: &[&str] = &[
         "cardholder",
         "card holder",
@@ -115,7 +117,12 @@ pub(super) fn cardholder(input: &Input<'_>, at: usize, card_near: bool) -> Found
         "cardholder's name",
     ];
     const NEAR: &[&str] = &["holder", "holder name", "account name", "in the name of", "name"];
-    if is_word(input.before(at, 1)) || !(named(input, at, SURE) || card_near && named(input, at, NEAR)) {
+    named(input, at, SURE) || card_near && named(input, at, NEAR)
+}
+
+/// Two to four capitalised words behind "cardholder" or "name on card", or behind "name" close to a card.
+pub(super) fn cardholder(input: &Input<'_>, at: usize, card_near: bool) -> Found {
+    if is_word(input.before(at, 1)) || !names_holder(input, at, card_near) {
         return Ok(None);
     }
     let mut end = None;
