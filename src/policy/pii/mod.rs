@@ -60,8 +60,8 @@ pub enum Action {
     /// A marker takes its place.
     #[default]
     Redact,
-    /// In the prompt a token of its own takes the place of each distinct value, `[EMAIL_1]` for one, and in the answer each token
-    /// becomes its value again. What else is found in the answer gets a marker.
+    /// In the prompt a token of its own takes the place of each distinct value, `[EMAIL_1]` for one, and in the answer each
+    /// token becomes its value again. What else is found in the answer gets a marker.
     Restore,
     /// The prompt is refused, the answer cut off.
     Block,

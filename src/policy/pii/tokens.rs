@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_same_value_has_the_same_token_wherever_it_stands_and_another_one_another() {
-        let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"to\":\"bob\\u0040x.org\",\"n\":1}"}});
+        let arguments = r#"{"to":"bob\u0040x.org","n":1}"#;
+        let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}});
         let (sent, judgement) = sent(&json!({"messages": [
             {"role": "user", "content": "ann@x.org and bob@x.org"},
             {"role": "assistant", "content": null, "tool_calls": [call]},

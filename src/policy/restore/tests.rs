@@ -87,7 +87,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_text_cut_anywhere_is_restored_like_the_whole(text in words(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+    fn a_text_cut_anywhere_is_restored_like_the_whole(
+        text in words(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
         let pieces = cut(&text, &cuts);
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
         let mut expected = text.replace('#', "X");
