@@ -161,6 +161,7 @@ fn injection_settings(config: &PromptInjectionConfig) -> InjectionSettings {
 fn pii_settings(config: &PiiDetectorConfig) -> PiiSettings {
     PiiSettings {
         action: match config.action {
+            PiiAction::Redact if config.restore => pii::Action::Restore,
             PiiAction::Redact => pii::Action::Redact,
             PiiAction::Block => pii::Action::Block,
         },

@@ -59,6 +59,10 @@ mod upstream_tls;
 #[path = "edge/answers.rs"]
 mod answers;
 
+/// Values leave as tokens and come back in the answer, and nothing on this side writes them down.
+#[path = "edge/restore.rs"]
+mod restore;
+
 /// What the audit log holds of each exchange, and what nothing holds.
 #[path = "edge/records.rs"]
 mod records;

@@ -138,7 +138,8 @@ pub struct PiiDetectorConfig {
     pub detect_patterns: Vec<String>,
     /// How a redacted value looks.
     pub redaction: Redaction,
-    /// Put the original back into the answer the caller sees. This build has no `true`.
+    /// Give each distinct value of a prompt a token of its own (`[EMAIL_1]`), and put the value back where the token stands in
+    /// the answer the caller sees. `redaction` then says what becomes of other values in the answer. Not with `action: block`.
     pub restore: bool,
 }
 

@@ -8,7 +8,7 @@ use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjec
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
-use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, Policies, PolicyBlocks, When, testing, traffic};
+use super::{AuditLoggerConfig, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, testing, traffic};
 use std::collections::BTreeMap;
 
 /// What the document means.
@@ -210,9 +210,9 @@ fn prompt_injection(written: PromptInjectionDocument, spot: Spot<'_>, found: &mu
 
 fn pii_detector(written: PiiDetectorConfig, spot: Spot<'_>, found: &mut Found) -> PiiDetectorConfig {
     patterns(&written.detect_patterns, spot.key("detect_patterns"), found);
-    if written.restore {
-        let message = "`restore: true` is not supported by this build";
-        found.add(spot.key("restore"), Code::NotInThisBuild, message, "remove it: redacted values stay redacted in answers");
+    if written.restore && written.action == PiiAction::Block {
+        let message = "`restore: true` has no meaning with `action: block`";
+        found.add(spot.key("restore"), Code::BadValue, message, "remove one of them: what is refused is never put back");
     }
     let markers = spot.key("redaction").key("custom_markers");
     for (name, marker) in &written.redaction.custom_markers {

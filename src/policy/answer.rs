@@ -1,8 +1,9 @@
 //! The watches of one answer: every policy that watches, on every channel of every choice.
 
 use super::chain::{Decision, FailMode, Mode, guarded, policy_error, strongest};
+use super::restore::{Restorer, Restoring};
 use super::{Flow, Policy, Released, Replacement, Verdict, Watch};
-use crate::openai::chunk::AnswerChannel;
+use crate::openai::chunk::{AnswerChannel, AnswerKind};
 use crate::refusal::Refusal;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +12,16 @@ use std::time::Instant;
 /// Text channels one answer may open: each keeps its watches until the end. Real answers have a dozen.
 const MAX_CHANNELS: usize = 4096;
 
+/// A policy that watches the answer of one exchange, and what it took out of that exchange's prompt.
+#[derive(Clone)]
+pub struct Watcher {
+    policy: Arc<dyn Policy>,
+    restores: Option<Arc<Restorer>>,
+}
+
 /// Watches one answer. Offsets are those of [`Watch`]: bytes of a channel's decoded text from its beginning.
 pub struct Answer {
-    policies: Vec<Arc<dyn Policy>>,
+    watchers: Vec<Watcher>,
     decisions: Vec<Decision>,
     channels: Vec<Channel>,
     mode: Mode,
@@ -35,16 +43,36 @@ pub struct Channel {
     watches: Vec<(usize, Box<dyn Watch>, Released)>,
 }
 
+impl Watcher {
+    /// `None` when there is nothing to watch for and nothing to put back.
+    pub fn new(policy: Arc<dyn Policy>, restores: Option<Arc<Restorer>>) -> Option<Self> {
+        (policy.watches_answers() || restores.is_some()).then_some(Self { policy, restores })
+    }
+
+    fn watch(&self, channel: &AnswerChannel) -> Option<Box<dyn Watch>> {
+        let inner = self.policy.watch(channel);
+        let Some(restorer) = &self.restores else { return inner };
+        let json = matches!(channel.kind, AnswerKind::Arguments(_) | AnswerKind::FunctionArguments);
+        Some(Box::new(Restoring::new(restorer.clone(), json, inner)))
+    }
+}
+
+impl From<Arc<dyn Policy>> for Watcher {
+    fn from(policy: Arc<dyn Policy>) -> Self {
+        Self { policy, restores: None }
+    }
+}
+
 impl Answer {
-    /// Watches by `policies`, none of which need be interested in every channel.
-    pub fn new(policies: Vec<Arc<dyn Policy>>, mode: Mode) -> Self {
-        let decisions = policies.iter().map(|p| Decision::of_answer(p.as_ref(), Verdict::Allow)).collect();
-        Self { policies, decisions, channels: Vec::new(), mode, degraded: false }
+    /// Watches by `watchers`, none of which need be interested in every channel.
+    pub fn new(watchers: Vec<Watcher>, mode: Mode) -> Self {
+        let decisions = watchers.iter().map(|w| Decision::of_answer(w.policy.as_ref(), Verdict::Allow)).collect();
+        Self { watchers, decisions, channels: Vec::new(), mode, degraded: false }
     }
 
     /// Whether anybody watches.
     pub fn is_watched(&self) -> bool {
-        !self.policies.is_empty()
+        !self.watchers.is_empty()
     }
 
     /// The position of a channel, begun when new.
@@ -52,8 +80,8 @@ impl Answer {
         if let Some(at) = self.channels.iter().position(|c| c.id == id) {
             return at;
         }
-        let begin = |(at, policy): (usize, &Arc<dyn Policy>)| Some((at, policy.watch(&id)?, Released::default()));
-        let watches = self.policies.iter().enumerate().filter_map(begin).collect();
+        let begin = |(at, watcher): (usize, &Watcher)| Some((at, watcher.watch(&id)?, Released::default()));
+        let watches = self.watchers.iter().enumerate().filter_map(begin).collect();
         self.channels.push(Channel { id, fed: 0, upto: 0, seen: 0, replacements: VecDeque::new(), watches });
         self.channels.len() - 1
     }
@@ -93,8 +121,8 @@ impl Answer {
         let ended = self.run(at, |watch, out| watch.end(out));
         let channel = &mut self.channels[at];
         channel.upto = channel.fed;
-        for (policy, watch, released) in &mut channel.watches {
-            if let Some(fresh) = self.policies[*policy].watch(&channel.id) {
+        for (watcher, watch, released) in &mut channel.watches {
+            if let Some(fresh) = self.watchers[*watcher].watch(&channel.id) {
                 *watch = Box::new(Shifted { by: channel.fed, inner: fresh });
                 *released = Released { upto: channel.fed, ..Released::default() };
             }
@@ -132,9 +160,9 @@ impl Answer {
         std::mem::take(&mut self.decisions)
     }
 
-    /// The policies, to watch another answer from its beginning.
-    pub fn into_policies(self) -> Vec<Arc<dyn Policy>> {
-        self.policies
+    /// The watchers, for another answer from its beginning.
+    pub fn into_watchers(self) -> Vec<Watcher> {
+        self.watchers
     }
 
     /// A policy faulted and the answer went on.
@@ -148,11 +176,11 @@ impl Answer {
     }
 
     fn run(&mut self, at: usize, mut step: impl FnMut(&mut dyn Watch, &mut Released) -> Flow) -> Result<(), Refusal> {
-        let Self { policies, decisions, channels, mode, degraded } = self;
+        let Self { watchers, decisions, channels, mode, degraded } = self;
         let channel = &mut channels[at];
         let mut refused = None;
         for (index, watch, released) in &mut channel.watches {
-            let policy = policies[*index].as_ref();
+            let policy = watchers[*index].policy.as_ref();
             let decision = &mut decisions[*index];
             let began = Instant::now();
             let flow = guarded(|| Ok(step(watch.as_mut(), released)));
@@ -243,10 +271,7 @@ impl Shifted {
         out.upto = local.upto + self.by;
         out.findings.append(&mut local.findings);
         out.replacements.extend(
-            local
-                .replacements
-                .into_iter()
-                .map(|r| Replacement { range: r.range.start + self.by..r.range.end + self.by, with: r.with }),
+            local.replacements.into_iter().map(|r| Replacement { range: r.range.start + self.by..r.range.end + self.by, ..r }),
         );
         flow
     }

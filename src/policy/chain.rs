@@ -3,6 +3,7 @@
 //! Within a phase policies run in listed order on what the caller sent; the first block ends it, and the rest are recorded as
 //! skipped. A policy that faults or panics is a fault, never a verdict: the fail mode decides.
 
+use super::answer::Watcher;
 use super::{Fault, Judgement, Policy, Verdict};
 use crate::config::When;
 use crate::openai::edit::Splice;
@@ -69,8 +70,8 @@ pub struct Ruling {
     pub refusal: Option<Refusal>,
     /// A policy faulted and the fail mode let the request go on.
     pub degraded: bool,
-    /// The policies that watch the answer.
-    pub watching: Vec<Arc<dyn Policy>>,
+    /// What watches the answer.
+    pub watching: Vec<Watcher>,
 }
 
 /// What one policy said in one phase, for the record.
@@ -109,13 +110,13 @@ impl Chain {
                 ruling.decisions.push(Decision::skipped(policy));
                 continue;
             }
-            if policy.watches_answers() {
-                ruling.watching.push(link.policy.clone());
-            }
             let began = Instant::now();
             let judged = guarded(|| policy.inspect(prompt));
             let decision = Decision::of(policy, "input", &judged, began.elapsed());
             ruling.decisions.push(decision);
+            // Where nothing is taken out, nothing is put back.
+            let restores = judged.as_ref().ok().and_then(|judged| judged.restores.clone()).filter(|_| !self.mode.observe);
+            ruling.watching.extend(Watcher::new(link.policy.clone(), restores));
             match judged {
                 Ok(judgement) => ruling.apply(policy, judgement, prompt, self.mode),
                 Err(fault) => ruling.fault(policy, &fault, self.mode),

@@ -8,11 +8,14 @@ pub mod chain;
 pub mod normalize;
 pub mod pii;
 pub mod prompt_injection;
+pub mod restore;
 
 use crate::openai::chunk::AnswerChannel;
 use crate::openai::request::Prompt;
+use restore::Restorer;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The judgement in one word, weakest first: the strongest of a chain wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -78,6 +81,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// For [`Verdict::Redact`]: ordered by text, then start; disjoint within one policy.
     pub edits: Vec<TextEdit>,
+    /// The values to put back into this exchange's answer, where `edits` left tokens for them.
+    pub restores: Option<Arc<Restorer>>,
 }
 
 /// A policy that could not judge. The gateway's fail mode decides what happens then.
@@ -139,10 +144,32 @@ pub struct Released {
 }
 
 /// One replaced byte range of an answer channel's decoded text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// Byte offsets from the beginning of the channel.
     pub range: Range<u64>,
     /// What takes its place, in the channel's decoded terms (for arguments: JSON source).
     pub with: String,
+    /// To what end.
+    pub change: Change,
+}
+
+/// What a replacement does to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Takes something out that nobody is to see.
+    Redacts,
+    /// Puts something in that the caller is to see, and no provider.
+    Restores,
+}
+
+impl std::fmt::Debug for Replacement {
+    /// A value that is put back is not shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let with = match self.change {
+            Change::Redacts => self.with.as_str(),
+            Change::Restores => "..",
+        };
+        f.debug_struct("Replacement").field("range", &self.range).field("with", &with).field("change", &self.change).finish()
+    }
 }

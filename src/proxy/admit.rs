@@ -7,7 +7,7 @@ use super::{record, settle};
 use crate::audit::journal::{Journal, Ticket, Unavailable};
 use crate::metrics::METRICS;
 use crate::openai::request::{Channel, Endpoint, Prompt};
-use crate::policy::Policy;
+use crate::policy::answer::Watcher;
 use crate::policy::chain::{Facts as ChainFacts, Ruling};
 use crate::refusal::Refusal;
 use crate::upstream::{Dice, Plan, Unroutable};
@@ -59,7 +59,7 @@ struct Judged {
     plan: Plan,
     draft: Arc<Draft>,
     dice: Dice,
-    watching: Vec<Arc<dyn Policy>>,
+    watching: Vec<Watcher>,
     since: Instant,
 }
 

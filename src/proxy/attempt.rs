@@ -207,7 +207,7 @@ fn answering(exchange: &mut Exchange, relay: Box<Relay>) {
 fn back_to_admitted(exchange: &mut Exchange) {
     exchange.phase = match std::mem::replace(&mut exchange.phase, Phase::Settled) {
         Phase::Answering(mut admitted, relay) => {
-            admitted.watching = relay.answer.into_policies();
+            admitted.watching = relay.answer.into_watchers();
             Phase::Admitted(admitted)
         }
         other => other,

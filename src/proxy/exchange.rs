@@ -8,7 +8,7 @@ use crate::audit::journal::Ticket;
 use crate::gateway::Gateway;
 use crate::openai::edit::{Splice, apply};
 use crate::openai::request::{Endpoint, Outline, Prefix};
-use crate::policy::Policy;
+use crate::policy::answer::Watcher;
 use crate::policy::chain::Decision;
 use crate::refusal::Refusal;
 use crate::server::status::InFlight;
@@ -60,8 +60,8 @@ pub struct Admitted {
     pub draft: Arc<Draft>,
     /// The wrapped session.
     pub replay: Handle,
-    /// The policies that watch the answer.
-    pub watching: Vec<Arc<dyn Policy>>,
+    /// What watches the answer.
+    pub watching: Vec<Watcher>,
     /// A pooled connection turned out dead and the same target is tried once more.
     pub stale_retry: bool,
     /// Randomness of this exchange: pauses and choices.
@@ -222,7 +222,7 @@ impl Admitted {
         let said = self.resuming.as_deref().and_then(Relay::said);
         let continuing = match said {
             // Asked plainly, it would begin anew.
-            Some(said) => Some((said.seen(), resume::prefix_of(target)?)),
+            Some(said) => Some((said.sent(), resume::prefix_of(target)?)),
             None => None,
         };
         self.draft.body_for(&Ask::of(target, model, continuing))

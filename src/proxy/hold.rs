@@ -8,6 +8,7 @@ use super::said::Said;
 use crate::openai::chunk::{AnswerChannel, AnswerKind, Chunk, DeltaEdit};
 use crate::openai::edit::rewrite;
 use crate::openai::sse::Event;
+use crate::policy::Change;
 use crate::policy::answer::Answer;
 use crate::refusal::Refusal;
 use bytes::Bytes;
@@ -39,6 +40,7 @@ struct Edit {
     delta: usize,
     range: Range<usize>,
     with: String,
+    change: Change,
 }
 
 /// Where one delta of an event lies in its channel's text.
@@ -138,7 +140,8 @@ impl Held {
         if let Some(said) = said {
             said.look_at(&self.event.raw);
             for (delta, (span, text)) in self.spans.iter().zip(&self.texts).enumerate() {
-                let edits = edits.iter().flatten().filter(|edit| edit.delta == delta);
+                let redacts = |edit: &&Edit| edit.delta == delta && edit.change == Change::Redacts;
+                let edits = edits.iter().flatten().filter(redacts);
                 said.add(answer.at(span.channel).id, text, edits.map(|edit| (edit.range.clone(), edit.with.as_str())));
             }
         }
@@ -165,7 +168,7 @@ impl Span {
             let with = if next.range.start >= self.range.start { next.with.clone() } else { String::new() };
             if local.start < local.end {
                 let range = (local.start - self.range.start) as usize..(local.end - self.range.start) as usize;
-                edits.push(Edit { delta, range, with });
+                edits.push(Edit { delta, range, with, change: next.change });
             }
             if next.range.end > self.range.end {
                 break;

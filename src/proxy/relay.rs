@@ -187,7 +187,7 @@ impl Relay {
         stream.decoder = Decoder::new(MAX_EVENT);
         stream.strip_usage = strip_usage;
         stream.last = None;
-        stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::seen).unwrap_or_default(), how));
+        stream.resumed = Some(Resumed::behind(stream.hold.said().map(Said::sent).unwrap_or_default(), how));
         self.tally.error = None;
         self.tally.target_began = None;
         self.tally.named = false;

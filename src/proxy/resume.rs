@@ -94,10 +94,10 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// A stream that goes on behind the text `seen`, asked for in this way. Servers that are told to go on with the very message
+    /// A stream that goes on behind the text `sent`, asked for in this way. Servers that are told to go on with the very message
     /// (vLLM, SGLang) send what is new and nothing else; those that are told it is a prefix may give it back (Mistral does).
-    pub fn behind(seen: &str, how: Prefix) -> Self {
-        let repetition = (how != Prefix::FinalMessage).then(|| Repetition::new(seen, how == Prefix::Flag));
+    pub fn behind(sent: &str, how: Prefix) -> Self {
+        let repetition = (how != Prefix::FinalMessage).then(|| Repetition::new(sent, how == Prefix::Flag));
         Self { repetition, held: Vec::new() }
     }
 

@@ -13,7 +13,7 @@ const CALLS: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
 #[derive(Debug, Default)]
 pub struct Said {
     raw: String,
-    seen: String,
+    sent: String,
     /// Something left that no assistant prefix can carry: a tool call, a second choice, a refusal.
     beyond: bool,
 }
@@ -22,7 +22,7 @@ impl Said {
     /// The channel that can be gone on with.
     pub const CHANNEL: AnswerChannel = AnswerChannel { choice: 0, kind: AnswerKind::Content };
 
-    /// A piece of text left, with some of its ranges (ascending, disjoint) replaced.
+    /// A piece of text left, with some of its ranges (ascending, disjoint) redacted. What was restored stays as it came.
     pub fn add<'e>(&mut self, channel: AnswerChannel, text: &str, edits: impl Iterator<Item = (Range<usize>, &'e str)>) {
         match channel {
             _ if text.is_empty() => {}
@@ -30,11 +30,11 @@ impl Said {
                 self.raw.push_str(text);
                 let mut copied = 0;
                 for (range, with) in edits {
-                    self.seen.push_str(text.get(copied..range.start).unwrap_or_default());
-                    self.seen.push_str(with);
+                    self.sent.push_str(text.get(copied..range.start).unwrap_or_default());
+                    self.sent.push_str(with);
                     copied = range.end;
                 }
-                self.seen.push_str(text.get(copied..).unwrap_or_default());
+                self.sent.push_str(text.get(copied..).unwrap_or_default());
             }
             // What was thought before the answer began is no part of it.
             AnswerChannel { choice: 0, kind: AnswerKind::Reasoning | AnswerKind::ReasoningContent } if self.raw.is_empty() => {}
@@ -52,14 +52,14 @@ impl Said {
         &self.raw
     }
 
-    /// As the caller saw it, and as another provider may see it.
-    pub fn seen(&self) -> &str {
-        &self.seen
+    /// As another provider may see it: without what was taken out of it, and with tokens where the caller saw their values.
+    pub fn sent(&self) -> &str {
+        &self.sent
     }
 
     /// Whether there is something to go on with, and nothing else.
     pub fn can_go_on(&self) -> bool {
-        !self.seen.is_empty() && !self.beyond
+        !self.sent.is_empty() && !self.beyond
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     fn what_was_replaced_is_kept_both_ways() {
         let mut said = Said::default();
         said.add(Said::CHANNEL, "to jane@x.org now", [(3..13, "[EMAIL]")].into_iter());
-        assert_eq!((said.raw(), said.seen()), ("to jane@x.org now", "to [EMAIL] now"));
+        assert_eq!((said.raw(), said.sent()), ("to jane@x.org now", "to [EMAIL] now"));
     }
 
     #[test]

@@ -161,6 +161,19 @@ async fn however_the_first_one_breaks_off_the_caller_reads_one_stream() {
 }
 
 #[tokio::test]
+async fn the_second_one_is_told_tokens_where_the_caller_reads_its_own_values() {
+    let first = says(Origin::start().await, &["Mail [EMAIL_1] ", "or "]).truncates_after(3);
+    let second = Origin::start().await.streams_text(&["mail [EMA", "IL_2]!"]);
+    let restore = "policy: {pii-detector: {restore: true}}\n";
+    let gateway = run(&[first.url(), second.url()]).with(restore).start().await;
+    let (answer, ()) = tokio::join!(gateway.chat_stream("ann@x.org, bob@x.org").send(), first.next_event());
+    let read = read_on(answer.unwrap(), &first, 3).await;
+    assert_eq!(told(&second), "Mail [EMAIL_1] or ");
+    assert!(!second.only_request().text().contains("x.org"));
+    read.assert_whole("Mail ann@x.org or mail bob@x.org!", "restored on both sides of the break");
+}
+
+#[tokio::test]
 async fn the_text_so_far_is_never_said_twice_however_it_is_repeated() {
     let (seen, new) = ("Once upon ", "a time");
     let mut second = Origin::start().await;

@@ -100,7 +100,7 @@ fn of_prompt(policy: &dyn Policy, endpoint: Endpoint, request: &Value) -> &'stat
 fn of_answer(policy: &Arc<dyn Policy>, object: &Value) -> &'static str {
     let json = object.to_string();
     let Ok(chunk) = Chunk::read(json.as_bytes()) else { return "error" };
-    let mut answer = Answer::new(vec![policy.clone()], Mode::default());
+    let mut answer = Answer::new(vec![policy.clone().into()], Mode::default());
     for delta in &chunk.deltas {
         let channel = answer.channel(delta.channel);
         // A refusal is among the decisions.

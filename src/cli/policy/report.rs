@@ -216,7 +216,7 @@ fn judge_answer(policy: &dyn Policy, text: &str) -> Result<Judgement, String> {
             let Range { start, end } = replacement.range;
             TextEdit { text: 0, range: start as usize..end as usize, with: replacement.with }
         });
-        Ok(Judgement { verdict, findings: out.findings, edits: edits.collect() })
+        Ok(Judgement { verdict, findings: out.findings, edits: edits.collect(), restores: None })
     });
     watched.map_err(|fault| faulted(policy, &fault))
 }

@@ -30,6 +30,7 @@ mod phone;
 mod screen;
 mod secrets;
 mod token_formats;
+mod tokens;
 mod validators;
 mod watch;
 mod words;
@@ -42,6 +43,7 @@ mod tests;
 pub use markers::MarkerFormat;
 
 use crate::openai::chunk::{AnswerChannel, AnswerKind};
+use crate::openai::json_text::JsonText;
 use crate::openai::request::Prompt;
 use crate::policy::{Fault, Finding, Flow, Judgement, Policy, Released, Replacement, TextEdit, Verdict, Watch};
 use candidates::{Detectors, Scan};
@@ -52,6 +54,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use tokens::Tokens;
 use watch::PiiWatch;
 
 /// What happens to a value that is found.
@@ -60,6 +63,9 @@ pub enum Action {
     /// A marker takes its place.
     #[default]
     Redact,
+    /// In the prompt a token of its own takes the place of each distinct value, `[EMAIL_1]` for one, and in the answer each
+    /// token becomes its value again. What else is found in the answer gets a marker.
+    Restore,
     /// The prompt is refused, the answer cut off.
     Block,
 }
@@ -137,19 +143,48 @@ impl PiiDetector {
 
     /// Every value in a text, in order, none overlapping.
     pub fn find(&self, text: &str) -> Vec<Match> {
+        let values = self.values(text).into_iter();
+        values.map(|(range, Rule { kind, id })| Match { range, what: kind.name(), rule: id.name() }).collect()
+    }
+
+    fn values(&self, text: &str) -> Vec<(Range<usize>, Rule)> {
         let mut scan = Scan::default();
         let input = Input { bytes: text.as_bytes(), ended: true };
-        let mut found: Vec<Match> = Vec::new();
+        let mut found: Vec<(Range<usize>, Rule)> = Vec::new();
         while let Some(piece) = scan.next(&self.shared.detectors, &input) {
             match found.last_mut() {
-                Some(long) if !piece.first => long.range.end = piece.end,
-                _ => {
-                    let Rule { kind, id } = piece.rule;
-                    found.push(Match { range: piece.start..piece.end, what: kind.name(), rule: id.name() });
-                }
+                Some((long, _)) if !piece.first => long.end = piece.end,
+                _ => found.push((piece.start..piece.end, piece.rule)),
             }
         }
         found
+    }
+
+    /// Puts a token in the place of every value.
+    fn tokenise(&self, prompt: &Prompt<'_>) -> Judgement {
+        let mut judgement = Judgement::default();
+        let mut tokens = None;
+        for (index, text) in prompt.texts.iter().enumerate() {
+            let json = text.json.then(|| JsonText::whole(&text.text));
+            let shown = json.as_ref().map_or(text.text.as_ref(), JsonText::view);
+            for (range, rule) in self.values(shown) {
+                let value = shown.get(range.clone()).unwrap_or_default();
+                let token = tokens.get_or_insert_with(|| Tokens::beside(prompt)).of(rule.kind, value);
+                let (range, with) = match &json {
+                    None => (range, token),
+                    Some(json) => {
+                        let with = watch::fit(json, range.clone(), value, &token);
+                        let source = json.source_range(range.start as u64..range.end as u64);
+                        (source.start as usize..source.end as usize, with)
+                    }
+                };
+                judgement.findings.push(self.shared.finding(rule, index, range.clone()));
+                judgement.edits.push(TextEdit { text: index, range, with });
+            }
+        }
+        judgement.verdict = if tokens.is_some() { Verdict::Redact } else { Verdict::Allow };
+        judgement.restores = tokens.map(|tokens| Arc::new(tokens.into_restorer()));
+        judgement
     }
 
     /// The text with every value replaced; `json` for JSON source, which stays JSON.
@@ -178,6 +213,9 @@ impl Policy for PiiDetector {
     }
 
     fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault> {
+        if self.shared.action == Action::Restore {
+            return Ok(self.tokenise(prompt));
+        }
         let mut judgement = Judgement::default();
         for (index, text) in prompt.texts.iter().enumerate() {
             let out = self.redact(&text.text, text.json)?;
@@ -188,7 +226,7 @@ impl Policy for PiiDetector {
         }
         judgement.verdict = match self.shared.action {
             _ if judgement.findings.is_empty() => Verdict::Allow,
-            Action::Redact => Verdict::Redact,
+            Action::Redact | Action::Restore => Verdict::Redact,
             Action::Block => Verdict::Block,
         };
         Ok(judgement)

@@ -5,7 +5,8 @@ use super::candidates::{Piece, Scan};
 use super::matching::Input;
 use super::{Action, Shared};
 use crate::openai::json_text::{DELIMITER, JsonText};
-use crate::policy::{Flow, Released, Replacement, Watch};
+use crate::policy::{Change, Flow, Released, Replacement, Watch};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of decided text a watch lets gather before it forgets them in one move.
@@ -69,7 +70,7 @@ impl PiiWatch {
         let with = self.carry.fit(piece, value, marker, before);
         self.long = (!piece.last).then_some((start, before + value.chars().count()));
         if !range.is_empty() {
-            out.replacements.push(Replacement { range, with });
+            out.replacements.push(Replacement { range, with, change: Change::Redacts });
         }
         Flow::Continue
     }
@@ -129,26 +130,31 @@ impl Carry {
         }
     }
 
-    /// Makes a marker fit for where it goes: JSON stays JSON. Inside a string it is escaped. A bare number becomes a string; a part
-    /// of a number, of which nothing but digits may be left, becomes 0.
+    /// Makes a marker fit for where it goes: JSON stays JSON. Of a long value outside a string only the first part has one.
     fn fit(&self, piece: &Piece, value: &str, marker: String, before: usize) -> String {
-        let Carry::Json(json) = self else { return marker };
-        if json.inside_string(json.forgotten() + piece.start as u64) {
-            return escaped(&marker);
+        match self {
+            Carry::Plain { .. } => marker,
+            Carry::Json(json) if before > 0 && !json.inside_string(json.forgotten() + piece.start as u64) => String::new(),
+            Carry::Json(json) => fit(json, piece.start..piece.end, value, &marker),
         }
-        if before > 0 {
-            return String::new();
-        }
-        let text = self.text().as_bytes();
-        let left = piece.start.checked_sub(1).and_then(|i| text.get(i));
-        let alone = matches!(left, None | Some(b':' | b',' | b'[' | b' ' | b'\n' | b'\r' | b'\t'));
-        let right = text.get(piece.end);
-        let ends = matches!(right, None | Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
-        if (!alone || !ends) && value.bytes().all(|b| b.is_ascii_digit()) {
-            return "0".to_owned();
-        }
-        format!("\"{}\"", escaped(&marker))
     }
+}
+
+/// Makes a marker fit for a range of a view of JSON. Inside a string it is escaped. A bare number becomes a string; a part of a
+/// number, of which nothing but digits may be left, becomes 0.
+pub(super) fn fit(json: &JsonText, range: Range<usize>, value: &str, marker: &str) -> String {
+    if json.inside_string(json.forgotten() + range.start as u64) {
+        return escaped(marker);
+    }
+    let text = json.view().as_bytes();
+    let left = range.start.checked_sub(1).and_then(|i| text.get(i));
+    let alone = matches!(left, None | Some(b':' | b',' | b'[' | b' ' | b'\n' | b'\r' | b'\t'));
+    let right = text.get(range.end);
+    let ends = matches!(right, None | Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+    if (!alone || !ends) && value.bytes().all(|b| b.is_ascii_digit()) {
+        return "0".to_owned();
+    }
+    format!("\"{}\"", escaped(marker))
 }
 
 /// A marker as it stands inside a JSON string.

@@ -3,8 +3,9 @@
 use super::*;
 use crate::openai::request::Prompt;
 use crate::openai::sse::Decoder;
+use crate::policy::answer::Watcher;
 use crate::policy::chain::{FailMode, Mode};
-use crate::policy::{Fault, Finding, Flow, Judgement, Policy, Released, Replacement, Watch};
+use crate::policy::{Change, Fault, Finding, Flow, Judgement, Policy, Released, Replacement, Watch};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Policy for Runs {
 impl RunWatch {
     fn close(&mut self, out: &mut Released) {
         if let Some(from) = self.run.take() {
-            out.replacements.push(Replacement { range: from..self.at, with: "[X]".into() });
+            out.replacements.push(Replacement { range: from..self.at, with: "[X]".into(), change: Change::Redacts });
             out.findings.push(Finding { what: "x".into(), rule: "x".into(), text: 0, range: 0..1, score: None });
         }
     }
@@ -89,7 +90,7 @@ fn event(choice: u32, text: &str) -> Event {
 
 /// Feeds `(choice, text)` events; returns the texts of both choices as the caller sees them.
 fn relayed(events: &[(u32, String)], mode: Mode) -> Result<[String; 2], Refusal> {
-    let mut answer = Answer::new(vec![Arc::new(Runs)], mode);
+    let mut answer = Answer::new(vec![Watcher::from(Arc::new(Runs) as Arc<dyn Policy>)], mode);
     let (mut hold, mut out) = (Hold::default(), Vec::new());
     for (choice, text) in events {
         let event = event(*choice, text);
