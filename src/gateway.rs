@@ -2,9 +2,7 @@
 
 use crate::audit::record::{ConfigStamp, Pack};
 use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{
-    ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, Routing, SecretRef, SizeLimits, TargetConfig,
-};
+use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, SecretRef, SizeLimits, TargetConfig};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
@@ -181,13 +179,12 @@ fn pii_settings(config: &PiiDetectorConfig) -> PiiSettings {
 
 /// The targets in routing order: `order` first, then as written; `only` and `ignore` applied.
 fn targets(config: &Config, options: Options, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Target>, CompileError> {
-    let Routing { order, only, ignore, .. } = &config.providers.routing;
-    let listed = |id: &str| (only.is_empty() || only.iter().any(|o| o == id)) && !ignore.iter().any(|i| i == id);
-    let mut chosen: Vec<&TargetConfig> = config.providers.targets.iter().filter(|t| listed(&t.id)).collect();
+    let routing = &config.providers.routing;
+    let mut chosen: Vec<&TargetConfig> = config.providers.targets.iter().filter(|t| routing.uses(&t.id)).collect();
     if chosen.is_empty() {
         return Err(CompileError("providers.routing: `only` and `ignore` leave no target".into()));
     }
-    chosen.sort_by_key(|t| order.iter().position(|o| *o == t.id).unwrap_or(order.len()));
+    chosen.sort_by_key(|t| routing.order.iter().position(|id| *id == t.id).unwrap_or(routing.order.len()));
     Ok(chosen.into_iter().map(|t| target(t, &config.providers.circuit_breaker, options, env)).collect())
 }
 
