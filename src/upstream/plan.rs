@@ -272,9 +272,8 @@ impl Plan {
         let Some(step) = self.steps.get_mut(at) else { return };
         step.done = true;
         step.target.standing.quota.spend(self.tokens);
-        let (target, model) = (step.target.clone(), model.clone());
-        let configured_model = self.renamed(&target, &model);
-        let attempt = Attempt { target: target.id.clone(), model, configured_model, failure: Some(failure), status, took };
+        let target = step.target.clone();
+        let attempt = self.attempt(&target, model, Some(failure), status, took);
         self.attempts.push(attempt);
     }
 
@@ -315,18 +314,23 @@ impl Plan {
         Some(behind + self.steps.get(behind..)?.iter().position(open)?)
     }
 
-    /// The configured name of a model its provider renamed.
-    fn renamed(&self, target: &Target, model: &str) -> Option<Arc<str>> {
+    fn attempt(
+        &self,
+        target: &Target,
+        model: &Arc<str>,
+        failure: Option<Failure>,
+        status: Option<u16>,
+        took: Duration,
+    ) -> Attempt {
         let configured = target.configured_model(&self.wanted);
-        (configured != model).then(|| configured.into())
+        let configured_model = (*configured != **model).then(|| configured.into());
+        Attempt { target: target.id.clone(), model: model.clone(), configured_model, failure, status, took }
     }
 
     fn note(&mut self, failure: Option<Failure>, status: Option<u16>, now: Instant) {
         let Some(step) = self.steps.get(self.at) else { return };
         let took = now.saturating_duration_since(self.since);
-        let (target, model) = (step.target.id.clone(), self.model.clone());
-        let configured_model = self.renamed(&step.target, &model);
-        let attempt = Attempt { target, model, configured_model, failure, status, took };
+        let attempt = self.attempt(&step.target, &self.model, failure, status, took);
         match self.answering.take().and_then(|at| self.attempts.get_mut(at)) {
             Some(begun) => *begun = attempt,
             None => self.attempts.push(attempt),
