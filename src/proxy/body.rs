@@ -4,7 +4,7 @@ use super::attempt::FAILED;
 use super::exchange::{Exchange, Phase};
 use super::failing::{fail, started, truncated};
 use super::relay::{Relay, Stop};
-use super::{forward, local, resume};
+use super::{forward, local};
 use crate::openai::sse::Decoder;
 use crate::refusal::Refusal;
 use crate::upstream::Failure;
@@ -13,7 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCO
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long an upstream may take to end its body after the caller has the whole answer.
 const TAIL: Duration = Duration::from_secs(1);
@@ -56,29 +56,22 @@ pub fn on_body(session: &Session, piece: Option<Bytes>, end: bool, exchange: &mu
             Err(fail(session, exchange, Failure::Broken.into(), Error::explain(FAILED, "the stream is empty")))
         }
         Ok(out) if end && !relay.tally.whole => {
-            if !started(session) {
-                let error = fail(session, exchange, Failure::Broken.into(), unreadable());
-                if error.retry() {
-                    return Err(error);
-                }
-                return Ok(Some(stop(exchange, out, truncated(), true)));
+            let error = Error::explain(FAILED, "the stream ended without an end");
+            let error = fail(session, exchange, Failure::Broken.into(), error);
+            if error.retry() && !started(session) {
+                return Err(error);
             }
-            let goes_on = fail_begun(exchange, Failure::Broken, "the stream ended without an end");
-            Ok(Some(after(goes_on, exchange, out, truncated())))
+            Ok(Some(after(error.retry(), exchange, out, truncated())))
         }
         Ok(out) => Ok(out),
         Err(Stop::Refused(refusal)) => Ok(Some(stop(exchange, None, refusal, false))),
-        Err(Stop::Failed(failure)) if !started(session) => {
+        Err(Stop::Failed(failure)) => {
             let has_left = relay.has_left();
             let error = fail(session, exchange, failure.into(), unreadable());
-            if error.retry() || !has_left {
+            if !started(session) && (error.retry() || !has_left) {
                 return Err(error);
             }
-            Ok(Some(stop(exchange, None, illegible(), true)))
-        }
-        Err(Stop::Failed(failure)) => {
-            let goes_on = fail_begun(exchange, failure, "the stream cannot be read");
-            Ok(Some(after(goes_on, exchange, None, illegible())))
+            Ok(Some(after(error.retry(), exchange, None, illegible())))
         }
     }
 }
@@ -90,18 +83,14 @@ fn on_error_event(session: &Session, out: Option<Bytes>, exchange: &mut Exchange
     if let Some(target) = admitted.plan.current() {
         relay.edit_last_words(|words| forward::without_key(words, target));
     }
-    match relay.tally.error.and_then(Failure::of_status) {
-        Some(failure) if !started(session) => {
-            let error = Error::explain(FAILED, "the target reported an error in its stream");
-            let error = fail(session, exchange, failure.into(), error);
-            if error.retry() {
-                return Err(error);
-            }
+    if let Some(failure) = relay.tally.error.and_then(Failure::of_status) {
+        let error = Error::explain(FAILED, "the target reported an error in its stream");
+        let error = fail(session, exchange, failure.into(), error);
+        match (error.retry(), started(session)) {
+            (true, false) => return Err(error),
+            (true, true) => return Ok(Some(interrupt(exchange, out))),
+            (false, _) => {}
         }
-        Some(failure) if fail_begun(exchange, failure, "the target reported an error in its stream") => {
-            return Ok(Some(interrupt(exchange, out)));
-        }
-        _ => {}
     }
     let (text, refused) = exchange.relay().filter(|r| r.has_last_words()).map(|r| r.cut(true)).unwrap_or_default();
     if let Some(admitted) = exchange.admitted() {
@@ -138,15 +127,6 @@ fn as_answer(events: Bytes, exchange: &mut Exchange) -> Result<Bytes> {
         admitted.replay.replace_head(Box::new(head));
     }
     Ok(body.into())
-}
-
-/// A stream failed of which something left, or is about to: whether another target goes on with it.
-fn fail_begun(exchange: &mut Exchange, failure: Failure, why: &str) -> bool {
-    let Some(admitted) = exchange.admitted() else { return false };
-    let target = admitted.plan.current().map(|t| t.id.clone()).unwrap_or_default();
-    log::warn!("target {target}: {}: {why}", failure.as_str());
-    admitted.plan.broke(failure, None, Instant::now());
-    resume::begin(exchange)
 }
 
 /// What leaves of a stream that failed: all there is when another target `goes_on`, else that and the end.
