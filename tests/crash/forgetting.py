@@ -74,8 +74,10 @@ class Forgetting:
             self.trial.fail(f"the gateway does not start after {self.crashes} crashes:\n{self.gateway.said()}")
         else:
             self.start_takes = time.monotonic() - began
-            self.misbehave(faults)
+            faults = self.misbehave(faults)
             time.sleep(0.05 + self.random.random() * 0.3)
+            if "fail" in faults and (said := self.load.one(self.gateway.port)) != "200":
+                self.trial.fail(f"one sync failed, and afterwards the gateway says {said}:\n{self.gateway.said()}")
         if moment == "during a stop":
             self.gateway.ask_to_stop()
             time.sleep(self.random.random() * 0.8)
@@ -95,6 +97,7 @@ class Forgetting:
             for what in faults:
                 self.trial.count({"fail": "failed sync", "delay": "slow syncs"}[what])
         self.disk.order("set", **faults)
+        return faults
 
     def cut(self, moment):
         self.trial.count(f"power cut {moment}")

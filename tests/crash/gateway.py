@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 # The longest a start may take that reads a log of this lab, in seconds: only a hang is longer.
 START_WITHIN = 60
+
+# The time at the beginning of a line of its log.
+STAMP = re.compile(r"^\[\S+ ")
 
 CONFIG = """\
 pack: {{name: crash, version: 1.0.0, enabled: true}}
@@ -84,8 +88,9 @@ class Gateway:
             raise Broken(f"the gateway does not stop when told to:\n{self.said()}") from None
 
     def said(self):
-        """What it said since it was last started."""
-        return (self.place / "log").read_text(errors="replace").strip()[-4000:]
+        """What it said since it was last started; a sentence it says again and again stands once."""
+        lines = (self.place / "log").read_text(errors="replace").splitlines()
+        return "\n".join({STAMP.sub("", line): line for line in lines}.values())[-3000:]
 
     def verify(self):
         """What `kt audit verify --json` finds; None when there is no log."""

@@ -49,6 +49,9 @@ class Load:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
+        # While it is clear, streams stand still in the middle.
+        self.flow = asyncio.Event()
+        self.hold(False)
         self.provider = self.call(asyncio.start_server(self.provide, "127.0.0.1", 0, backlog=256))
         self.url = f"http://127.0.0.1:{self.provider.sockets[0].getsockname()[1]}/v1"
         return self
@@ -75,6 +78,10 @@ class Load:
     def one(self, port, kind="plain"):
         """One request; its answer as the book names it."""
         return self.call(self.alone(port, kind))
+
+    def hold(self, still=True):
+        """Lets streams stand still in the middle, or go on."""
+        self.loop.call_soon_threadsafe(self.flow.clear if still else self.flow.set)
 
     def new_book(self):
         """The book until now; a new one is begun."""
@@ -170,6 +177,7 @@ class Load:
             writer.write(b"%x\r\n%s\r\n" % (len(event), event))
             await writer.drain()
             await asyncio.sleep(self.random.random() * 0.03)
+            await self.flow.wait()
         writer.write(b"0\r\n\r\n")
 
 
