@@ -26,6 +26,8 @@ pub mod beside;
 mod entry;
 mod event;
 pub mod journal;
+pub mod merkle;
+pub mod note;
 pub mod origin;
 mod queue;
 pub mod record;
