@@ -55,20 +55,19 @@ FAULTS = [
 FEW = 4
 
 
-def try_faults(lab, report, faults):
-    for fault in faults:
-        promise = "The gateway goes on, or refuses with 503, or passes and records the gap; nothing acknowledged is lost."
-        with report.trial(f"fault: {fault.name}", promise) as trial:
-            need("strace")
-            with lab.place("fault") as place, Load(f"{lab.seed}-{place.name}") as load:
-                gateway = Gateway(lab.kt, place, load.url, immutable=fault.immutable, max_wait_ms=500)
-                try:
-                    try_fault(trial, gateway, load, fault)
-                finally:
-                    gateway.kill()
+def try_fault(lab, report, fault):
+    promise = "The gateway goes on, or refuses with 503, or passes and records the gap; nothing acknowledged is lost."
+    with report.trial(f"fault: {fault.name}", promise) as trial:
+        need("strace")
+        with lab.place("fault") as place, Load(f"{lab.seed}-{place.name}") as load:
+            gateway = Gateway(lab.kt, place, load.url, immutable=fault.immutable, max_wait_ms=500)
+            try:
+                inject(trial, gateway, load, fault)
+            finally:
+                gateway.kill()
 
 
-def try_fault(trial, gateway, load, fault):
+def inject(trial, gateway, load, fault):
     ledger = Ledger()
     gateway.start()
     load.begin(gateway.port, HEAVY if fault.rotation else USUAL)

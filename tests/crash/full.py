@@ -20,9 +20,9 @@ NOTICE_WITHIN = 10
 FILL_WITHIN = 60
 
 
-def too_small(lab, trial):
+def too_small(lab, report):
     """On a disk too small for a segment the gateway says why it does not start, or it starts and keeps its promises."""
-    with lab.place("small") as place, Tmpfs(place, SMALL_MEGABYTES) as disk, Load(f"{lab.seed}-small") as load:
+    with report.trial("a disk too small", "It says why it does not start.") as trial, small(lab, SMALL_MEGABYTES) as (place, disk, load):
         gateway = Gateway(lab.kt, place / "kt", load.url, audit=disk.root / "audit")
         trial.count(f"start on {SMALL_MEGABYTES} MB")
         gateway.launch()
@@ -38,9 +38,10 @@ def too_small(lab, trial):
             gateway.kill()
 
 
-def nearly_full(lab, trial):
+def nearly_full(lab, report):
     """Admission stops at `min_free`; exchanges under way finish their records; room brings it back."""
-    with lab.place("full") as place, Tmpfs(place, ENOUGH_MEGABYTES) as disk, Load(f"{lab.seed}-full") as load:
+    promise = "Refused with 503 and Retry-After before it is full; those under way end well; back with room."
+    with report.trial("a disk nearly full", promise) as trial, small(lab, ENOUGH_MEGABYTES) as (place, disk, load):
         gateway = Gateway(lab.kt, place / "kt", load.url, audit=disk.root / "audit", min_free=f"{KEEP_FREE_MEGABYTES}MiB")
         ledger, ballast = Ledger(), Ballast(disk.root)
         try:
@@ -70,9 +71,10 @@ def nearly_full(lab, trial):
             gateway.kill()
 
 
-def quite_full(lab, trial):
+def quite_full(lab, report):
     """With nothing kept free, the disk itself says no, in the middle of anything."""
-    with lab.place("brim") as place, Tmpfs(place, ENOUGH_MEGABYTES) as disk, Load(f"{lab.seed}-brim") as load:
+    promise = "Refused clearly; nothing acknowledged is lost."
+    with report.trial("a disk filled to the brim", promise) as trial, small(lab, ENOUGH_MEGABYTES) as (place, disk, load):
         gateway = Gateway(lab.kt, place / "kt", load.url, audit=disk.root / "audit", min_free=1)
         ledger, ballast = Ledger(), Ballast(disk.root)
         try:
@@ -93,6 +95,13 @@ def quite_full(lab, trial):
             trial.judge(ledger, gateway, "after the next start")
         finally:
             gateway.kill()
+
+
+@contextlib.contextmanager
+def small(lab, megabytes):
+    """A place, a small disk in it, and callers."""
+    with lab.place("full") as place, Tmpfs(place, megabytes) as disk, Load(f"{lab.seed}-{place.name}") as load:
+        yield place, disk, load
 
 
 class Ballast:

@@ -1,5 +1,6 @@
 """The real kt under test: started, stopped and killed, and asked what its log holds."""
 
+import collections
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -116,14 +118,22 @@ class Broken(Exception):
     """The gateway does not do what any gateway must."""
 
 
+# Given out lately, maybe to a gateway that does not listen yet.
+lately = collections.deque(maxlen=64)
+giving = threading.Lock()
+
+
 def free_ports(count):
     """Ports nobody listens on, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
+    ports = []
+    with giving:
+        while len(ports) < count:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            if port not in lately:
+                lately.append(port)
+                ports.append(port)
     return ports
 
 

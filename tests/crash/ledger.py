@@ -29,6 +29,8 @@ class Ledger:
         log = self.settled(gateway)
         lost = self.lost(log)
         problems = log.problems()
+        if found is not None and len(found["logs"]) != 1:
+            problems.append(f"a crash made it begin another log: {[one['origin'] for one in found['logs']]}")
         if lost:
             problems.append(f"{len(lost)} acknowledged requests have no record: {', '.join(lost[:5])}")
         return Judgement(problems, lost, log)

@@ -32,6 +32,15 @@ class Report:
             trial.fail(f"the lab itself failed:\n{traceback.format_exc()}")
         trial.close()
 
+    @contextlib.contextmanager
+    def control(self, name, promise):
+        """A trial that must lose records, or what it controls sees nothing."""
+        with self.trial(name, promise) as trial:
+            trial.is_control = True
+            yield trial
+            if not trial.lost:
+                trial.fail("no sync was made and nothing was lost: these power cuts are none")
+
     def close(self):
         """Says the sum; true when nothing failed and something ran."""
         states = collections.Counter(trial.state() for trial in self.trials)
@@ -71,7 +80,6 @@ class Trial:
         self.counts, self.answers = collections.Counter(), collections.Counter()
         self.acknowledged = self.forwarded = self.lost = 0
         self.problems, self.notes, self.skipped = [], [], None
-        # A control must lose records, or what it controls sees nothing.
         self.is_control = False
 
     def count(self, what, more=1):

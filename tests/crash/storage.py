@@ -15,13 +15,14 @@ SECTOR = 512
 class File:
     """Bytes now, bytes that a cut leaves for certain, and what was done since."""
 
-    def __init__(self, mode, content=b""):
+    def __init__(self, mode, content=None):
         self.mode, self.mtime = mode, time.time()
-        self.live, self.durable, self.pending = bytearray(content), bytearray(content), []
+        self.durable = bytearray() if content is None else content
+        self.live, self.pending = bytearray(self.durable), []
 
     def write(self, offset, data):
         self.mtime = time.time()
-        self.pending.append((offset, bytes(data)))
+        self.pending.append((offset, data))
         put(self.live, offset, data)
 
     def resize(self, size):
@@ -39,11 +40,10 @@ class File:
         self.pending.clear()
 
     def after_cut(self, chance):
-        """The file a cut leaves behind."""
-        left = bytearray(self.durable)
+        """The file a cut leaves behind; this one is no more."""
         for offset, data in survivors(self.pending, chance):
-            apply(left, offset, data)
-        return File(self.mode, left)
+            apply(self.durable, offset, data)
+        return File(self.mode, self.durable)
 
 
 class Directory:

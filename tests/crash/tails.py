@@ -18,22 +18,28 @@ FILL_WITHIN = 60
 TELL_WITHIN = 5
 
 
-def torn_tails(lab, trial):
+def torn_tails(lab, report, ways):
     """Whatever stands at the end, the next start cuts it off, says so, and keeps all before it."""
-    with Damaged(lab, trial, "tails", USUAL) as log:
+    with report.trial("torn tails", "Cut off, and told; all before is kept.") as trial, Damaged(lab, trial, "tails", USUAL) as log:
         log.fill(0.5)
-        for how in (cut_short, flipped, sector_lost, hole, garbage, truncated):
+        for how in WAYS[:ways]:
             log.at_the_end(how)
 
 
-def broken_middles(lab, trial, fills):
-    """A record that was certainly written and is not what was written stops the start, which says at which index."""
-    with Damaged(lab, trial, "middles", HEAVY if fills else USUAL) as log:
-        log.fill(0.5, until_segments=2 if fills else 1)
-        if fills:
-            log.in_the_middle("an older segment", log.segments()[0], told_is_enough=False)
-        # A crash may leave whole records behind a torn one: who cannot tell them from damage may cut, but not silently.
-        log.in_the_middle("the newest segment", log.segments()[-1], told_is_enough=True)
+def broken_middles(lab, report):
+    """A record that was certainly written and is not what was written."""
+    promise = "Damage before the end is never passed over: it stops the start, or is told, and `kt audit verify` names the record."
+    with report.trial("broken middles", promise) as trial, Damaged(lab, trial, "middles", USUAL) as log:
+        log.fill(1.5)
+        log.in_the_newest()
+
+
+def broken_archives(lab, report):
+    """The same in what was written long ago."""
+    promise = "Damage in an older file is found by `kt audit verify`, which names a record."
+    with report.trial("broken archives", promise) as trial, Damaged(lab, trial, "archives", HEAVY) as log:
+        log.fill(0.5, files=True)
+        log.in_the_oldest()
 
 
 class Damaged:
@@ -55,16 +61,16 @@ class Damaged:
     def __exit__(self, *exception):
         return self.stack.__exit__(*exception)
 
-    def fill(self, seconds, until_segments=1):
-        """Makes the log, and kills its gateway."""
+    def fill(self, seconds, files=False):
+        """Makes the log, and kills its gateway; with `files`, once the first segment is full and done with."""
         self.gateway.start()
         self.load.begin(self.gateway.port, self.kinds)
-        time.sleep(seconds)
         deadline = time.monotonic() + FILL_WITHIN
-        while len(segments(self.gateway.audit)) < until_segments and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if until_segments > 1:
-            time.sleep(seconds)
+        first = newest(self.gateway.audit)
+        while files and newest(self.gateway.audit) == first and time.monotonic() < deadline:
+            time.sleep(0.2)
+        # Time for a checkpoint to cover what is there by now.
+        time.sleep(seconds)
         self.load.end()
         self.gateway.kill()
         self.trial.take(Ledger(), self.load.new_book())
@@ -73,16 +79,13 @@ class Damaged:
 
     def copy(self):
         shutil.rmtree(self.gateway.audit, ignore_errors=True)
-        subprocess.run(["cp", "-r", "--sparse=always", self.whole, self.gateway.audit], check=True)
-
-    def segments(self):
-        return [path.relative_to(self.whole) for path in segments(self.whole)]
+        subprocess.run(["cp", "-r", "--preserve=timestamps", "--sparse=always", self.whole, self.gateway.audit], check=True)
 
     def at_the_end(self, how):
         """Damages the end, and starts."""
         self.copy()
         self.trial.count(how.__name__.replace("_", " "))
-        how(segments(self.gateway.audit)[-1], self.random)
+        how(newest(self.gateway.audit), self.random)
         self.gateway.start()
         if "cut off" not in self.gateway.said():
             self.trial.fail(f"{how.__name__}: the start says nothing of what it cut off:\n{self.gateway.said()}")
@@ -91,33 +94,58 @@ class Damaged:
             self.trial.fail(f"{how.__name__}: the gateway then says {answer}")
         self.gateway.kill()
 
-    def in_the_middle(self, where, segment, told_is_enough):
-        """Changes a letter of a record with many behind it, and starts."""
+    def in_the_newest(self):
+        """Changes a record with many behind it, and starts."""
         self.copy()
-        self.trial.count(f"a bit flipped in {where}")
-        index = self.flip(self.gateway.audit / segment)
-        found = self.gateway.verify()
-        bad = [log.get("index") for log in found["logs"]]
-        if found["intact"] or bad != [index]:
-            self.trial.fail(f"kt audit verify does not say that record {index} is damaged: {found}")
+        self.trial.count("flips in the newest file")
+        index = self.flip(newest(self.gateway.audit))
+        self.verify_names(lambda named: named == index, f"record {index}")
         self.gateway.launch()
         if not self.gateway.is_up():
+            self.trial.note("damage in the newest file stops the start")
             if f"record {index} " not in self.gateway.said():
                 self.trial.fail(f"the start does not say that record {index} is damaged:\n{self.gateway.said()}")
-            self.trial.note(f"damage in {where} stops the start, which names the record")
-        elif told_is_enough:
-            self.trial.note(f"damage in {where} is cut off with all behind it, and told")
-            self.told("flip in the middle", upto=index)
+            return
+        logs = {log["origin"]: log["intact"] for log in self.gateway.verify()["logs"]}
+        if len(logs) > 1:
+            # The damaged one is evidence; what comes now is recorded beside it.
+            self.trial.note("damage in the newest file begins a new log beside the damaged one")
+            if sorted(logs.values()) != [False, True]:
+                self.trial.fail(f"of a damaged log and a new one beside it, these are intact: {logs}")
         else:
-            self.trial.fail(f"the gateway starts on a log whose record {index} is damaged")
+            # A crash may leave whole records behind a torn one: who cannot tell them from damage may cut.
+            self.trial.note("damage in the newest file is cut off with all behind it, and told")
+            self.told("a flip in the middle", upto=index)
         self.gateway.kill()
 
+    def in_the_oldest(self):
+        """Changes a bit in the middle of the largest file that is done with."""
+        self.copy()
+        self.trial.count("flips in an older file")
+        last = newest(self.gateway.audit)
+        older = [path for path in self.gateway.audit.rglob("*") if path.is_file() and path != last and not is_blank(path)]
+        path = max(older, key=lambda path: path.stat().st_size)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        self.verify_names(lambda named: 0 <= named < len(self.records), "a record")
+        self.gateway.launch()
+        goes_on = self.gateway.is_up()
+        self.trial.note(f"damage in an older file {'is left to `kt audit verify`' if goes_on else 'stops the start'}")
+        self.gateway.kill()
+
+    def verify_names(self, holds, what):
+        found = self.gateway.verify()
+        named = [log.get("index") for log in found["logs"] if not log["intact"]]
+        if found["intact"] or not all(holds(index) for index in named):
+            self.trial.fail(f"kt audit verify does not say that {what} is damaged: {found}")
+
     def flip(self, path):
-        """Changes a bit in the id of a record half way through a file; the record's index."""
+        """Changes a bit in the id of a record a third of the way through a file; the record's index."""
         content = bytearray(path.read_bytes())
         places = {record["id"].encode(): index for index, record in enumerate(self.records)}
-        starts = [at for at in positions(content, RECORD)]
-        id_at = content.index(b'"id":"', starts[len(starts) // 2]) + 6
+        starts = list(positions(content, RECORD))
+        id_at = content.index(b'"id":"', starts[len(starts) // 3]) + 6
         index = places[bytes(content[id_at : id_at + 36])]
         content[id_at + 35] ^= 1
         path.write_bytes(content)
@@ -138,10 +166,20 @@ class Damaged:
             self.trial.fail(f"{how}: the records before the damage are not those there were")
 
 
-def segments(audit):
-    """The files that hold records, in the order of their names."""
-    found = [path for path in audit.rglob("*") if path.is_file() and RECORD in path.read_bytes() and "torn" not in path.parts]
-    return sorted(found, key=lambda path: path.name)
+def newest(audit):
+    """The file that records are written to now."""
+    files = [path for path in audit.rglob("*") if path.is_file() and holds_records(path)]
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def holds_records(path):
+    with open(path, "rb") as file:
+        return RECORD in file.read(1 << 16)
+
+
+def is_blank(path):
+    with open(path, "rb") as file:
+        return not file.read(1 << 12).strip(b"\0")
 
 
 # What a disk does to the end of a file.
@@ -185,6 +223,10 @@ def truncated(path, chance):
     """The file ends in the middle of its last record."""
     with Tail(path) as tail:
         tail.file.truncate(chance.randrange(tail.record + 10, tail.end))
+
+
+# A short run tries the first few.
+WAYS = [cut_short, flipped, garbage, sector_lost, hole, truncated]
 
 
 class Tail:
