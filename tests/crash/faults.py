@@ -16,6 +16,8 @@ WRITE = "pwrite64,pwritev,pwritev2"
 NAME = "rename,renameat,renameat2"
 # Enough for every caller to meet the fault, in seconds, and to be slow about it.
 LASTS = 0.5
+# Answers that show how the gateway takes it.
+ENOUGH = 40
 # Enough for a segment to fill up: that is when new files are made.
 FILL_WITHIN = 30
 # How long a log may keep a loss to itself once it can write again.
@@ -71,13 +73,13 @@ def inject(trial, gateway, load, fault):
     ledger = Ledger()
     gateway.start()
     load.begin(gateway.port, HEAVY if fault.rotation else USUAL)
-    time.sleep(LASTS)
+    load.wait_for(ENOUGH)
     with Injection(gateway.process.pid, fault) as injection:
         if fault.rotation:
             injection.wait(FILL_WITHIN)
         time.sleep(LASTS)
         before = load.book.answers.copy()
-        time.sleep(LASTS)
+        answered(load, before)
         during = load.book.answers - before
     trial.count("injected errors", injection.injected)
     if not injection.injected:
@@ -96,6 +98,13 @@ def inject(trial, gateway, load, fault):
         trial.judge(ledger, gateway, "after the next start")
     else:
         gaps_tell(trial, ledger, gateway)
+
+
+def answered(load, before):
+    """Waits for a few answers more."""
+    deadline = time.monotonic() + FILL_WITHIN
+    while (load.book.answers - before).total() < ENOUGH and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def answers_are_allowed(trial, fault, during):

@@ -1,4 +1,4 @@
-"""Damage of the log's files, as disks do it: at the end, where a crash may leave anything, and in the middle, where nothing may."""
+"""Damage of the log's files: at the end, where a crash may leave anything, and in the middle, where it may not."""
 
 import random
 import shutil
@@ -20,7 +20,8 @@ TELL_WITHIN = 5
 
 def torn_tails(lab, report, ways):
     """Whatever stands at the end, the next start cuts it off, says so, and keeps all before it."""
-    with report.trial("torn tails", "Cut off, and told; all before is kept.") as trial, Damaged(lab, trial, "tails", USUAL) as log:
+    promise = "Cut off, and told; all before is kept."
+    with report.trial("torn tails", promise) as trial, Damaged(lab, trial, "tails", USUAL) as log:
         log.fill(0.5)
         for how in WAYS[:ways]:
             log.at_the_end(how)
@@ -28,7 +29,7 @@ def torn_tails(lab, report, ways):
 
 def broken_middles(lab, report):
     """A record that was certainly written and is not what was written."""
-    promise = "Damage before the end is never passed over: it stops the start, or is told, and `kt audit verify` names the record."
+    promise = "Damage before the end is never passed over: it stops the start, or is told; `kt audit verify` names the record."
     with report.trial("broken middles", promise) as trial, Damaged(lab, trial, "middles", USUAL) as log:
         log.fill(1.5)
         log.in_the_newest()
@@ -65,6 +66,7 @@ class Damaged:
         """Makes the log, and kills its gateway; with `files`, once the first segment is full and done with."""
         self.gateway.start()
         self.load.begin(self.gateway.port, self.kinds)
+        self.load.wait_for(20)
         deadline = time.monotonic() + FILL_WITHIN
         first = newest(self.gateway.audit)
         while files and newest(self.gateway.audit) == first and time.monotonic() < deadline:
