@@ -165,6 +165,11 @@ impl Journal {
         Journal(None)
     }
 
+    /// The log it writes; `None` when disabled.
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.as_ref().and_then(|inner| Origin::parse(&inner.source.origin).ok())
+    }
+
     /// Reserves room for one exchange, before its provider is contacted. Waits at most `max_wait`.
     ///
     /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.

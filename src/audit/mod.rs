@@ -28,10 +28,13 @@ mod event;
 pub mod journal;
 pub mod origin;
 mod queue;
+pub mod read;
 pub mod record;
 mod recover;
 pub mod scan;
 pub mod segment;
+#[cfg(feature = "edge")]
+pub mod sink;
 pub mod tail;
 mod writer;
 

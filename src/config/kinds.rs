@@ -1,6 +1,7 @@
 //! The settings of each policy kind: the blocks under `policy:`.
 
 use super::MinFree;
+use super::sinks::{AnchorConfig, SinkConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -225,7 +226,7 @@ pub const PII_TYPES: [&str; 13] = [
 /// Settings of `audit-logger`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-later" = ["anchor", "encrypt_to", "sinks"]))]
+#[schemars(extend("x-later" = ["encrypt_to"]))]
 pub struct AuditLoggerConfig {
     /// `true`: what cannot be recorded is refused with 503. `false`: it goes on, and the gap itself is recorded.
     pub immutable: bool,
@@ -246,6 +247,13 @@ pub struct AuditLoggerConfig {
     pub min_free: MinFree,
     /// What is kept of prompts and answers beside their digests.
     pub bodies: Bodies,
+    /// The places that get every record.
+    // Written as [`SinkDocument`](super::sinks::SinkDocument), beside these settings.
+    #[serde(skip)]
+    pub sinks: Vec<SinkConfig>,
+    /// Where signed checkpoints go.
+    #[serde(skip)]
+    pub anchor: Option<AnchorConfig>,
 }
 
 impl Default for AuditLoggerConfig {
@@ -259,6 +267,8 @@ impl Default for AuditLoggerConfig {
             max_wait_ms: 250,
             min_free: MinFree::default(),
             bodies: Bodies::None,
+            sinks: Vec::new(),
+            anchor: None,
         }
     }
 }
