@@ -35,6 +35,8 @@ mod recover;
 pub mod scan;
 pub mod segment;
 pub mod tail;
+pub mod tiles;
+pub mod tlog_proof;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]
