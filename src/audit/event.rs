@@ -1,5 +1,6 @@
 //! What the audit log says of the gateway itself: its starts and stops, its configs, the callers it turned away.
 
+use super::inbox::Access;
 use super::record::{About, ConfigStamp, Word};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -46,6 +47,37 @@ pub enum Event {
         /// The status the caller got.
         http_status: u16,
     },
+    /// `audit.read`, `audit.export`, `audit.verify`, `audit.hold`: somebody did something with the log itself.
+    Access(Access),
+    /// `audit.pruned`: segments whose time is over are about to be deleted.
+    Pruned {
+        /// What says so.
+        by: Word,
+        /// Index of the first record that is left then.
+        new_minimum: u64,
+        /// What goes, oldest first.
+        segments: Vec<PrunedSegment>,
+    },
+    /// `audit.epoch`: the first record of a log that takes over from one that cannot be continued.
+    Epoch {
+        /// The log before.
+        previous: String,
+        /// Why it cannot be continued.
+        reason: String,
+        /// Its last signed checkpoint.
+        checkpoint: String,
+    },
+}
+
+/// A sealed segment that is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunedSegment {
+    /// Index of its first record.
+    pub first: u64,
+    /// Index of its last record.
+    pub last: u64,
+    /// SHA-256 of the file with its records, in hex.
+    pub sha256: String,
 }
 
 impl Event {
@@ -57,6 +89,9 @@ impl Event {
             Event::ConfigLoaded { .. } => "config.loaded",
             Event::ConfigRejected { .. } => "config.rejected",
             Event::AuthFailure { .. } => "auth.failure",
+            Event::Access(access) => access.action.kind(),
+            Event::Pruned { .. } => "audit.pruned",
+            Event::Epoch { .. } => "audit.epoch",
         }
     }
 }

@@ -64,10 +64,17 @@ impl Frontier {
 
     /// Appends a leaf: one node hash on average, 62 at most.
     pub fn push(&mut self, leaf: Hash) {
+        self.push_seen(leaf, &mut |_, _| {});
+    }
+
+    /// The same, and shows `see` the height and the root of every full subtree that the leaf completes, the leaf first.
+    pub fn push_seen(&mut self, leaf: Hash, see: &mut dyn FnMut(u32, &Hash)) {
         let mut top = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        see(0, &top);
+        for height in 1..=self.size.trailing_ones() {
             let Some(left) = self.peaks.pop() else { break };
             top = node_hash(&left, &top);
+            see(height, &top);
         }
         self.peaks.push(top);
         self.size += 1;

@@ -6,7 +6,7 @@
 //! length, so both lists of waiters are in the order of their deadlines and the oldest is always in front.
 
 use super::journal::Unavailable;
-use super::segment::Hash;
+use super::merkle::Hash;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,11 +1,11 @@
 //! `kt audit verify` and `kt audit tail`: what people ask of the log. Both read files only and need no running gateway; both
 //! work beside one that is writing.
 
+use crate::audit::AuditError;
 use crate::audit::origin::Origin;
-use crate::audit::scan::{Patience, Scanned, Tail, scan};
-use crate::audit::segment::Hash;
+use crate::audit::scan::{Damage, Tail};
 use crate::audit::tail::Follower;
-use crate::audit::{AuditError, scan::Damage};
+use crate::audit::verify::{self, Trust, Verified};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -17,18 +17,17 @@ const USAGE: i32 = 2;
 /// How often `tail --follow` looks for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Re-hashes every log below `dir` and checks that no record is missing or changed. Returns 0 when all are intact, 1 when one
-/// is damaged (its first bad index is printed), 2 when there is no log or it cannot be read.
-pub fn verify(dir: &Path, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
+/// Re-hashes every log below `dir` and checks that no record is missing or changed and that all is as it was signed. Returns 0
+/// when all are intact, 1 when one is damaged (its first bad index is printed), 2 when there is no log or it cannot be read.
+pub fn verify(dir: &Path, trust: &Trust, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
     let origins = Origin::all_below(dir);
     if origins.is_empty() {
         return no_log(dir, err);
     }
     let (mut code, mut found) = (INTACT, Vec::new());
     for origin in origins {
-        let result = scan(dir, &origin, Patience::LookAgain, &mut progress(&origin, err));
-        let checked = match result {
-            Ok(Scanned { tail: Tail::Torn(damage), .. }) => Err(damage),
+        let verified = verify::verify(dir, &origin, trust, &mut progress(&origin, err));
+        let checked = match verified {
             Ok(log) => Ok(log),
             Err(AuditError::Damaged(damage)) => Err(damage),
             Err(other) => {
@@ -106,21 +105,28 @@ fn progress<'a>(origin: &'a Origin, err: &'a mut dyn Write) -> impl FnMut(u64) +
     }
 }
 
-fn as_text(origin: &Origin, checked: &Result<Scanned, Damage>) -> String {
-    let log = match checked {
-        Ok(log) => log,
+fn as_text(origin: &Origin, checked: &Result<Verified, Damage>) -> String {
+    let Verified { log, key, signed, checkpoints, anchored } = match checked {
+        Ok(verified) => verified,
         Err(Damage { index, what, segment, offset, .. }) => {
             return format!("{origin}: DAMAGED at index {index}: {what} ({}, byte {offset})", segment.display());
         }
     };
-    let tally = log.tally;
-    let mut text = format!("{origin}: intact, {} records in {} segment(s)\n", log.next, log.segments);
+    let (size, tally) = (log.tree.size(), log.books.tally);
+    let mut text = format!("{origin}: intact, {} records in {} segment(s)\n", size - log.first, log.segments);
+    if log.first > 0 {
+        text += &format!("  begins with record {}: those before were pruned\n", log.first);
+    }
+    let inherited = match tally.inherited {
+        0 => String::new(),
+        open => format!(" + {open} begun before"),
+    };
     text += &format!(
-        "  exchanges: {} received = {} completed + {} interrupted + {} open; {} refused\n",
+        "  exchanges: {} received{inherited} = {} completed + {} interrupted + {} open; {} refused\n",
         tally.received,
         tally.completed,
         tally.interrupted,
-        log.open.len(),
+        log.books.open.len(),
         tally.refused
     );
     if tally.gaps > 0 {
@@ -129,26 +135,34 @@ fn as_text(origin: &Origin, checked: &Result<Scanned, Damage>) -> String {
     if log.tail == Tail::Unfinished {
         text += "  one record is unfinished: it is being written, or a crash cut it short and the next start removes it\n";
     }
-    text + &format!("  last link: {}", hex(&log.link))
+    text += &match key {
+        Some(key) => format!(
+            "  signed: {signed} records, {checkpoints} checkpoint(s) compared, {anchored} of them kept elsewhere\n  key: {key}\n"
+        ),
+        None => "  signed: nothing yet\n".into(),
+    };
+    text + &format!("  root: {}", verify::shown(&log.tree.root()))
 }
 
-fn as_json(origin: &Origin, checked: &Result<Scanned, Damage>) -> Value {
-    match checked {
-        Err(damage) => json!({
-            "origin": origin.as_str(), "intact": false, "index": damage.index, "reason": damage.what,
-            "segment": damage.segment.display().to_string(), "offset": damage.offset,
-        }),
-        Ok(log) => json!({
-            "origin": origin.as_str(), "intact": true, "records": log.next, "segments": log.segments,
-            "received": log.tally.received, "completed": log.tally.completed, "interrupted": log.tally.interrupted,
-            "open": log.open.len(), "refused": log.tally.refused, "gaps": log.tally.gaps,
-            "unfinished": log.tail == Tail::Unfinished, "last_link": hex(&log.link),
-        }),
-    }
-}
-
-fn hex(link: &Hash) -> String {
-    hex::encode(link)
+fn as_json(origin: &Origin, checked: &Result<Verified, Damage>) -> Value {
+    let Verified { log, key, signed, checkpoints, anchored } = match checked {
+        Ok(verified) => verified,
+        Err(damage) => {
+            return json!({
+                "origin": origin.as_str(), "intact": false, "index": damage.index, "reason": damage.what,
+                "segment": damage.segment.display().to_string(), "offset": damage.offset,
+            });
+        }
+    };
+    let (size, tally) = (log.tree.size(), log.books.tally);
+    json!({
+        "origin": origin.as_str(), "intact": true, "first": log.first, "records": size - log.first, "size": size,
+        "segments": log.segments, "inherited": tally.inherited,
+        "received": tally.received, "completed": tally.completed, "interrupted": tally.interrupted,
+        "open": log.books.open.len(), "refused": tally.refused, "gaps": tally.gaps, "unfinished": log.tail == Tail::Unfinished,
+        "key": key.as_ref().map(ToString::to_string), "signed": signed, "checkpoints": checkpoints, "anchored": anchored,
+        "root": verify::shown(&log.tree.root()),
+    })
 }
 
 fn print(records: &[Vec<u8>], json: bool, out: &mut dyn Write) -> io::Result<()> {

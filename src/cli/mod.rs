@@ -10,6 +10,7 @@ pub mod policy;
 pub mod schema;
 pub mod simulate;
 
+use crate::audit::verify::Trust;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -103,7 +104,9 @@ impl Cli {
         match self.command {
             Command::Gateway { command: GatewayCommand::Run(args) } => gateway::run(&args),
             Command::Policy { command } => policy::run(&command, out, err),
-            Command::Audit { command: AuditCommand::Verify { dir, json } } => audit::verify(&dir.path(), json, out, err),
+            Command::Audit { command: AuditCommand::Verify { dir, json } } => {
+                audit::verify(&dir.path(), &Trust::default(), json, out, err)
+            }
             Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
                 audit::tail(&dir.path(), follow, lines, json, out, err)
             }

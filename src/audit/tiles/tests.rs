@@ -309,5 +309,9 @@ proptest! {
         tiles.sort_by_key(|tile| (tile.row.height(), tile.index));
         let expected: Vec<Tile> = (0..8).flat_map(|level| (0..).map_while(move |index| Tile::of(Row::Level(level), index, size))).collect();
         prop_assert_eq!(tiles, expected);
+        let bytes = edge.encode();
+        prop_assert_eq!(Edge::parse(&bytes[..bytes.len() - 1]), None);
+        prop_assert_eq!(Edge::parse(&[bytes.as_slice(), &[0; 32]].concat()), None);
+        prop_assert_eq!(Edge::parse(&bytes), Some(edge));
     }
 }

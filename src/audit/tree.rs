@@ -1,0 +1,114 @@
+//! The Merkle tree of a log as its files hold it: what proofs are read from. Nothing is hashed that is sealed.
+
+use super::AuditError;
+use super::merkle::{Frontier, Hash, Nodes, node_hash};
+use super::origin::Origin;
+use super::sealed::{self, Sealed, tiles::Tiles};
+use super::segment::{self, Frame, Reader};
+
+/// The tree of one log. The records behind what is sealed are those that were there when it was opened.
+pub struct LogTree {
+    /// All that was pruned.
+    before: Frontier,
+    sealed: Vec<Sealed>,
+    /// Leaves behind what is sealed, the first with this index.
+    wal: (u64, Vec<Hash>),
+}
+
+impl LogTree {
+    /// Reads the tree of a log. What its files say is believed: a proof made of it is worth what its root is worth.
+    ///
+    /// # Errors
+    /// Those of the file system, and `InvalidData` where a file is not what it should be.
+    pub fn open(dir: &std::path::Path, origin: &Origin) -> Result<LogTree, AuditError> {
+        let home = origin.below(dir);
+        let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
+        let mut before = match sealed.first() {
+            Some(first) => Some(tiles(first)?.before),
+            None => None,
+        };
+        let sealed_to = sealed.last().map_or(0, |last| last.last + 1);
+        let folder = home.join("wal");
+        let mut segments = segment::list(&folder).map_err(AuditError::at(&folder))?;
+        segments.retain(|(first, _)| *first >= sealed_to);
+        let mut leaves = Vec::new();
+        for (place, (first, path)) in segments.iter().enumerate() {
+            let until = segments.get(place + 1).map_or(u64::MAX, |(first, _)| *first);
+            let opened = Reader::open(path).map_err(AuditError::at(path))?;
+            let (mut reader, header) = opened.map_err(sealed::invalid).map_err(AuditError::at(path))?;
+            before.get_or_insert(header.before);
+            let mut next = *first;
+            while next < until
+                && let Frame::Whole { leaf } = reader.advance().map_err(AuditError::at(path))?
+            {
+                leaves.push(leaf);
+                next += 1;
+            }
+        }
+        let before = before.unwrap_or_default();
+        let wal = (sealed_to.max(before.size()), leaves);
+        Ok(LogTree { before, sealed, wal })
+    }
+
+    /// Number of records there ever were.
+    pub fn size(&self) -> u64 {
+        self.wal.0 + self.wal.1.len() as u64
+    }
+
+    /// Index of the first record that is left.
+    pub fn first(&self) -> u64 {
+        self.before.size()
+    }
+
+    /// The tree when it had this size, which is not more than it has now and not less than what was pruned.
+    ///
+    /// # Errors
+    /// As [`LogTree::node`].
+    pub fn frontier(&self, size: u64) -> Result<Frontier, AuditError> {
+        let heights = (0..u64::BITS).rev().filter(|height| size >> height & 1 == 1);
+        // The subtree of a bit stands behind those of all higher bits.
+        let peaks = heights.map(|height| self.node(height, (size >> height) - 1)).collect::<Result<Vec<_>, _>>()?;
+        Frontier::from_parts(size, &peaks).ok_or_else(|| self.gone(0, size))
+    }
+
+    fn held(&self, height: u32, index: u64) -> Result<Option<Hash>, AuditError> {
+        let last = ((index + 1) << height) - 1;
+        if last < self.first() {
+            return Ok(peak(&self.before, height, index));
+        }
+        let place = self.sealed.partition_point(|segment| segment.last < last);
+        match self.sealed.get(place) {
+            Some(segment) => Ok(tiles(segment)?.node(height, index).map_err(AuditError::at(&segment.files()[1]))?),
+            None if height == 0 => Ok(index.checked_sub(self.wal.0).and_then(|at| self.wal.1.get(at as usize)).copied()),
+            None => Ok(None),
+        }
+    }
+
+    fn gone(&self, height: u32, index: u64) -> AuditError {
+        AuditError::Pruned { first: self.first(), wanted: index << height }
+    }
+}
+
+impl Nodes for LogTree {
+    type Error = AuditError;
+
+    fn node(&self, height: u32, index: u64) -> Result<Hash, AuditError> {
+        match self.held(height, index)? {
+            Some(hash) => Ok(hash),
+            None if height == 0 => Err(self.gone(height, index)),
+            None => Ok(node_hash(&self.node(height - 1, 2 * index)?, &self.node(height - 1, 2 * index + 1)?)),
+        }
+    }
+}
+
+/// A peak of a compact tree, if the subtree asked for is one.
+fn peak(tree: &Frontier, height: u32, index: u64) -> Option<Hash> {
+    let size = tree.size();
+    let is_peak = height < u64::BITS && size >> height & 1 == 1 && (size >> height) - 1 == index;
+    let place = (size >> height).count_ones() as usize - usize::from(is_peak);
+    tree.peaks().get(place).filter(|_| is_peak).copied()
+}
+
+fn tiles(segment: &Sealed) -> Result<Tiles, AuditError> {
+    Tiles::open(segment).map_err(AuditError::at(&segment.files()[1]))
+}
