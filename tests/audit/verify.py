@@ -104,9 +104,9 @@ def open_note(note, key):
         note = note.decode()
     except UnicodeDecodeError:
         raise Flaw("the checkpoint is not text") from None
-    if re.search(r"[\x00-\x09\x0b-\x1f]", note) or not note.endswith("\n") or "\n\n" not in note:
+    text, blank, signatures = note.removesuffix("\n").rpartition("\n\n")
+    if re.search(r"[\x00-\x09\x0b-\x1f]", note) or not note.endswith("\n") or not blank:
         raise Flaw("the checkpoint is not a signed note")
-    text, signatures = note[:-1].rsplit("\n\n", 1)
     text += "\n"
     signed = False
     for line in signatures.split("\n"):
@@ -121,6 +121,8 @@ def open_note(note, key):
         if (name, signature[:4]) == (key.name, key.id):
             if not openssl_verifies(key.public, text.encode(), signature[4:]):
                 raise Flaw("the checkpoint's signature does not verify")
+            if signed:
+                raise Flaw("the checkpoint is signed twice")
             signed = True
     if not signed:
         raise Flaw("the checkpoint is not signed by this key")

@@ -292,10 +292,10 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_edge_is_its_tree_in_every_form(size in 1..70_000_u64) {
+    fn an_edge_is_its_tree_in_every_form(size in prop_oneof![5 => 1..3_000_u64, 1 => 65_000..66_000_u64]) {
         let mut edge = Edge::new();
         let mut frontier = Frontier::new();
         let mut full = Vec::new();
