@@ -197,8 +197,9 @@ class Directory:
 
     def names(self):
         """All files below `tile/`."""
-        for where, _, files in os.walk(os.path.join(self.path, "tile")):
-            for name in files:
+        for where, dirs, files in os.walk(os.path.join(self.path, "tile")):
+            # A link to a directory is not walked into, and is no part of a tree.
+            for name in files + [name for name in dirs if os.path.islink(os.path.join(where, name))]:
                 yield os.path.relpath(os.path.join(where, name), self.path)
 
 

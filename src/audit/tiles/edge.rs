@@ -32,7 +32,8 @@ impl Edge {
         Ok(Edge { size, rows: (0..levels(size)).map(row).collect::<Result<_, _>>()? })
     }
 
-    /// Its bytes, to be kept with a log whose beginning is given up: the size (u64, big endian), then the hashes, lowest level first.
+    /// Its bytes, to be kept with a log whose beginning is given up: the size (u64, big endian), then the hashes, lowest level
+    /// first.
     pub fn encode(&self) -> Vec<u8> {
         [&self.size.to_be_bytes(), self.rows.concat().as_flattened()].concat()
     }

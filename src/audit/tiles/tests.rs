@@ -307,7 +307,8 @@ proptest! {
         // Every tile that the size asks for was handed over once, or is in the edge.
         let mut tiles: Vec<Tile> = full.iter().map(|(tile, _)| *tile).chain(edge.tiles().map(|(tile, _)| tile)).collect();
         tiles.sort_by_key(|tile| (tile.row.height(), tile.index));
-        let expected: Vec<Tile> = (0..8).flat_map(|level| (0..).map_while(move |index| Tile::of(Row::Level(level), index, size))).collect();
+        let row = |level| (0..).map_while(move |index| Tile::of(Row::Level(level), index, size));
+        let expected: Vec<Tile> = (0..8).flat_map(row).collect();
         prop_assert_eq!(tiles, expected);
         let bytes = edge.encode();
         prop_assert_eq!(Edge::parse(&bytes[..bytes.len() - 1]), None);
