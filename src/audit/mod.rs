@@ -56,6 +56,8 @@ mod signer;
 #[cfg(feature = "edge")]
 pub mod sink;
 pub mod tail;
+pub mod tiles;
+pub mod tlog_proof;
 pub mod tree;
 pub mod verify;
 mod writer;
