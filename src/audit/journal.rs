@@ -34,7 +34,7 @@ pub struct JournalSettings {
     pub commit_interval: Duration,
     /// Free space below which nothing is admitted.
     pub min_free: MinFree,
-    /// Size of one segment file in bytes; at least [`segment::MIN_SEGMENT`].
+    /// Size of one segment file in bytes; at least [`MIN_SEGMENT`](super::segment::MIN_SEGMENT).
     pub segment_bytes: u64,
     /// Bytes of records that may wait for the disk, reservations included.
     pub queue_bytes: usize,
