@@ -191,6 +191,16 @@ impl Journal {
         }
     }
 
+    /// Records an event that callers can cause as often as they like: when too much waits for the disk already, it is counted as lost
+    /// instead. Never waits.
+    pub fn note_if_room(&self, event: Event) {
+        let Some(inner) = &self.0 else { return };
+        match inner.pen.queue.is_crowded() {
+            true => inner.pen.queue.lose(Unavailable::QUEUE_FULL),
+            false => self.note(event),
+        }
+    }
+
     /// The directory of this log; none when disabled.
     pub fn home(&self) -> Option<&Path> {
         self.0.as_ref().map(|inner| inner.home.as_path())
