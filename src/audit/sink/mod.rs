@@ -84,6 +84,10 @@ impl Sinks {
         env: Environment,
     ) -> io::Result<Option<Sinks>> {
         let Some(origin) = journal.origin().filter(|_| !sinks.is_empty() || anchor.is_some()) else { return Ok(None) };
+        // What a killed process left is taken for durable by its successor; before it leaves, it is.
+        if let Err(error) = remains::sync(dir, &origin) {
+            log::warn!("audit sinks: {error}");
+        }
         let (stop, stopped) = watch::channel(false);
         let scene = Scene { dir: dir.to_path_buf(), origin, journal: journal.clone(), env, stop: stopped };
         let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
