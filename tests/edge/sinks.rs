@@ -308,6 +308,18 @@ async fn checkpoints_are_anchored_once_each_and_another_history_is_noticed() {
     assert!(!gateway.log().contains("an-example-of-a-key"));
 }
 
+#[tokio::test]
+async fn the_doctor_names_a_sink_without_its_key() {
+    let origin = Origin::start().await.chat("ok");
+    let keys = "access_key_id_ref: {env: STORE_KEY_ID}, secret_key_ref: {env: KT_NOBODY_SETS_THIS}";
+    let store = format!("    sinks: [{{name: far, type: s3, bucket: records, {keys}}}]\n");
+    let (code, report) = run(&origin, &store).doctor().await;
+    let report = report.to_string();
+    assert_eq!(code, 1);
+    assert!(report.contains("sink far") && report.contains("KT_NOBODY_SETS_THIS is not set"), "{report}");
+    assert!(!report.contains("AKIAEXAMPLE"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_whose_messages_can_be_deleted_is_not_written_to() {
     let Some(mut stream) = Stream::start().await else { return };

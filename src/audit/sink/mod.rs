@@ -60,6 +60,14 @@ pub struct Sinks {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Whether the keys of a sink can be had now; the error is for the operator and never shows one. Speaks to nobody.
+///
+/// # Errors
+/// A variable that is not set, a file that cannot be read, a value that cannot be a key.
+pub fn check_keys(sink: &SinkConfig, env: &Environment) -> Result<(), String> {
+    keys::check(&sink.kind, env)
+}
+
 /// What the couriers of one gateway share.
 #[derive(Clone)]
 struct Scene {
