@@ -9,12 +9,16 @@ mod bucket;
 mod collector;
 #[path = "sinks/gate.rs"]
 mod gate;
+#[path = "sinks/identity.rs"]
+mod identity;
 #[path = "sinks/stream.rs"]
 mod stream;
 
 use crate::support::{Gateway, Origin, Run};
 use bucket::Bucket;
 use collector::{Collector, Mood};
+use identity::Identity;
+use kt::audit::read::Cursor;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -58,7 +62,7 @@ fn run(origin: &Origin, audit_logger: &str) -> Run {
         .env("STORE_KEY_ID", "AKIAEXAMPLE")
         .env("STORE_KEY", "an-example-of-a-key")
         .env("COLLECTOR_KEY", "Basic an-example-of-a-key")
-        .env("NO_PROXY", "127.0.0.1")
+        .env("NO_PROXY", "127.0.0.1,localhost")
         .env("RUST_LOG", "kt=debug")
 }
 
@@ -87,15 +91,34 @@ async fn delivered(gateway: &Gateway) {
     .await;
 }
 
-/// The log, as `kt audit tail` prints it.
-fn log_of(dir: &Path) -> Vec<Vec<u8>> {
+/// Each log in its own order. Together they are what `kt audit tail` prints in the order of time.
+fn logs_of(dir: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let tail = Command::new(env!("CARGO_BIN_EXE_kt"))
         .args(["audit", "tail", "--json", "-n", "1000000", "--audit-dir", "audit"])
         .current_dir(dir)
         .output()
         .unwrap();
     assert!(tail.status.success());
-    tail.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+    let mut logs = BTreeMap::new();
+    for origin in kt::audit::Origin::all_below(&dir.join("audit")) {
+        let mut log = Vec::new();
+        let mut cursor = Cursor::open(&dir.join("audit"), &origin, 0);
+        cursor.read(u64::MAX, usize::MAX, &mut |_, entry| log.push(entry.to_vec())).unwrap();
+        logs.insert(origin.to_string(), log);
+    }
+    let mut told: Vec<&[u8]> = tail.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let mut read: Vec<&[u8]> = logs.values().flatten().map(Vec::as_slice).collect();
+    told.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(told, read);
+    logs
+}
+
+/// The only log.
+fn log_of(dir: &Path) -> Vec<Vec<u8>> {
+    let logs = logs_of(dir);
+    assert_eq!(logs.len(), 1);
+    logs.into_values().next().unwrap()
 }
 
 /// Every index from 0 on is there, and each entry is that of the log; the same one may have come twice.
@@ -182,7 +205,7 @@ fn assert_seamless(ranges: &[(u64, u64)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_gets_every_record_whatever_fails() {
-    if let Some(mut bucket) = Bucket::start().await {
+    if let Some(mut bucket) = Bucket::start(None).await {
         survives(&mut bucket).await;
         assert_seamless(&bucket.ranges().await);
     }
@@ -190,7 +213,7 @@ async fn a_store_gets_every_record_whatever_fails() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_keeps_one_object_of_each_bundle_however_often_it_comes() {
-    if let Some(mut bucket) = Bucket::start().await {
+    if let Some(mut bucket) = Bucket::start(None).await {
         bucket.up().await;
         keeps_one_of_each(&mut bucket).await;
     }
@@ -198,7 +221,7 @@ async fn a_store_keeps_one_object_of_each_bundle_however_often_it_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_keeps_one_message_of_each_bundle_however_often_it_comes() {
-    if let Some(mut stream) = Stream::start().await {
+    if let Some(mut stream) = Stream::start(None).await {
         stream.up().await;
         keeps_one_of_each(&mut stream).await;
     }
@@ -206,7 +229,7 @@ async fn a_stream_keeps_one_message_of_each_bundle_however_often_it_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_gets_every_record_whatever_fails() {
-    if let Some(mut stream) = Stream::start().await {
+    if let Some(mut stream) = Stream::start(None).await {
         survives(&mut stream).await;
         assert_seamless(&stream.ranges().await);
     }
@@ -266,17 +289,16 @@ async fn the_log_of_a_gateway_that_is_gone_is_delivered_by_the_next_one() {
     until("the other one is delivered to its end", &gateway, async || gateway.log().contains("lacks 0 records")).await;
     gateway.signal("TERM");
     let (_, dir) = gateway.ended().await;
-    let all = log_of(dir.path());
+    let logs = logs_of(dir.path());
+    assert_eq!(logs.len(), 2);
     for (log, arrivals) in collector.logs() {
-        let own = format!("\"origin\":\"{log}\"");
-        let of_log: Vec<Vec<u8>> = all.iter().filter(|entry| String::from_utf8_lossy(entry).contains(&own)).cloned().collect();
-        assert_complete(arrivals, &of_log);
+        assert_complete(arrivals, &logs[&log]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checkpoints_are_anchored_once_each_and_another_history_is_noticed() {
-    let Some(mut bucket) = Bucket::start().await else { return };
+    let Some(mut bucket) = Bucket::start(None).await else { return };
     bucket.up().await;
     let origin = Origin::start().await.chat("ok");
     let anchor = format!("    anchor: {{every_seconds: 1, s3: {}}}\n", bucket.store());
@@ -308,6 +330,38 @@ async fn checkpoints_are_anchored_once_each_and_another_history_is_noticed() {
     assert!(!gateway.log().contains("an-example-of-a-key"));
 }
 
+/// Over TLS, and only to whom the system trusts.
+async fn speaks_tls(receiver: &mut impl Receiver, identity: &Identity) {
+    let origin = Origin::start().await.chat("ok");
+    let run = || run(&origin, &format!("    sinks: [{}]\n", receiver.config()));
+    let (trusting, wary) = (run().env("SSL_CERT_FILE", &identity.certificate().display().to_string()), run());
+    receiver.up().await;
+    let gateway = wary.start().await;
+    until("it does not trust a stranger", &gateway, async || gateway.log().to_lowercase().contains("certificate")).await;
+    let gateway = trusting.start().await;
+    ask(&gateway, 1).await;
+    delivered(&gateway).await;
+    gateway.signal("TERM");
+    let (_, dir) = gateway.ended().await;
+    assert_complete(receiver.arrivals().await, &log_of(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_reach_a_store_over_tls_that_is_verified() {
+    let identity = Identity::new();
+    if let Some(mut bucket) = Bucket::start(Some(&identity)).await {
+        speaks_tls(&mut bucket, &identity).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_reach_a_stream_over_tls_that_is_verified() {
+    let identity = Identity::new();
+    if let Some(mut stream) = Stream::start(Some(&identity)).await {
+        speaks_tls(&mut stream, &identity).await;
+    }
+}
+
 #[tokio::test]
 async fn the_doctor_names_a_sink_without_its_key() {
     let origin = Origin::start().await.chat("ok");
@@ -322,7 +376,7 @@ async fn the_doctor_names_a_sink_without_its_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_whose_messages_can_be_deleted_is_not_written_to() {
-    let Some(mut stream) = Stream::start().await else { return };
+    let Some(mut stream) = Stream::start(None).await else { return };
     stream.up().await;
     stream.create_unsafe().await;
     let origin = Origin::start().await.chat("ok");

@@ -1,7 +1,7 @@
 //! A real S3 server (moto) behind a gate, with one bucket.
 
 use super::gate::Gate;
-use super::{Archive, Receiver, installed};
+use super::{Archive, Identity, Receiver, installed};
 use crate::support::gateway::free_port;
 use kt::audit::Origin;
 use kt::audit::sink::Bundle;
@@ -16,23 +16,30 @@ const SIGNED: &str =
 /// The server and the way to it. Dropping it ends it.
 pub struct Bucket {
     server: Child,
+    scheme: &'static str,
     url: String,
     gate: Gate,
     client: reqwest::Client,
 }
 
 impl Bucket {
-    /// Starts the server; its gate is closed. `None` when it is not installed.
-    pub async fn start() -> Option<Bucket> {
+    /// Starts the server, behind TLS if it has an identity; its gate is closed. `None` when it is not installed.
+    pub async fn start(identity: Option<&Identity>) -> Option<Bucket> {
         let there = python().args(["-c", "import moto.server, flask"]).status().is_ok_and(|status| status.success());
         if !installed("moto (Python: moto[s3,server])", there) {
             return None;
         }
         let port = free_port();
-        let server = python().args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]).spawn().expect("moto");
-        let url = format!("http://127.0.0.1:{port}/records");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let bucket = Bucket { server, url, gate: Gate::before(port, free_port()), client };
+        let mut server = python();
+        server.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        if let Some(identity) = identity {
+            server.arg("-c").arg(identity.certificate()).arg("-k").arg(identity.key());
+        }
+        let server = server.spawn().expect("moto");
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://localhost:{port}/records");
+        let client = reqwest::Client::builder().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
+        let bucket = Bucket { server, scheme, url, gate: Gate::before(port, free_port()), client };
         let began = Instant::now();
         while bucket.send(bucket.client.put(&bucket.url)).await.is_none() {
             assert!(began.elapsed() < Duration::from_secs(60), "moto does not answer");
@@ -44,8 +51,9 @@ impl Bucket {
     /// The settings of a store, as YAML.
     pub fn store(&self) -> String {
         format!(
-            "{{bucket: records, prefix: prod, endpoint: 'http://127.0.0.1:{}', \
+            "{{bucket: records, prefix: prod, endpoint: '{}://localhost:{}', \
              access_key_id_ref: {{env: STORE_KEY_ID}}, secret_key_ref: {{env: STORE_KEY}}}}",
+            self.scheme,
             self.gate.port()
         )
     }

@@ -1,11 +1,11 @@
 //! A real NATS server with JetStream, killed and started again on the same store.
 
-use super::{Archive, Receiver, installed};
+use super::{Archive, Identity, Receiver, installed};
 use crate::support::gateway::free_port;
 use async_nats::jetstream::{self, stream::Config};
 use kt::audit::Origin;
 use kt::audit::sink::Bundle;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -14,15 +14,18 @@ use tempfile::TempDir;
 pub struct Stream {
     port: u16,
     store: TempDir,
+    /// Certificate and key.
+    tls: Option<(PathBuf, PathBuf)>,
     server: Option<Child>,
 }
 
 impl Stream {
-    /// A server that is not started yet. `None` when it is not installed.
-    pub async fn start() -> Option<Stream> {
+    /// A server that is not started yet, behind TLS if it has an identity. `None` when it is not installed.
+    pub async fn start(identity: Option<&Identity>) -> Option<Stream> {
         let there = server().arg("--version").status().is_ok_and(|status| status.success());
         let store = TempDir::new().expect("a directory");
-        installed("nats-server", there).then(|| Stream { port: free_port(), store, server: None })
+        let tls = identity.map(|identity| (identity.certificate(), identity.key()));
+        installed("nats-server", there).then(|| Stream { port: free_port(), store, tls, server: None })
     }
 
     /// A stream of the configured name whose messages anybody may delete.
@@ -48,18 +51,27 @@ impl Stream {
     }
 
     async fn context(&self) -> jetstream::Context {
-        jetstream::new(async_nats::connect(format!("nats://127.0.0.1:{}", self.port)).await.expect("a connection"))
+        let options = async_nats::ConnectOptions::new();
+        let options = match &self.tls {
+            None => options,
+            Some((certificate, _)) => options.require_tls(true).add_root_certificates(certificate.clone()),
+        };
+        jetstream::new(options.connect(format!("localhost:{}", self.port)).await.expect("a connection"))
     }
 }
 
 impl Receiver for Stream {
     fn config(&self) -> String {
-        format!("{{name: far, type: nats, url: 'nats://127.0.0.1:{}'}}", self.port)
+        let scheme = if self.tls.is_some() { "tls" } else { "nats" };
+        format!("{{name: far, type: nats, url: '{scheme}://localhost:{}'}}", self.port)
     }
 
     async fn up(&mut self) {
         let mut server = server();
         server.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]).arg(self.store.path());
+        if let Some((certificate, key)) = &self.tls {
+            server.arg("--tls").arg("--tlscert").arg(certificate).arg("--tlskey").arg(key);
+        }
         self.server = Some(server.spawn().expect("nats-server"));
         let began = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
