@@ -52,6 +52,8 @@ pub mod sealed;
 pub mod segment;
 mod signer;
 pub mod tail;
+pub mod tiles;
+pub mod tlog_proof;
 pub mod tree;
 pub mod verify;
 mod writer;
