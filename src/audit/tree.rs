@@ -22,14 +22,15 @@ impl LogTree {
     /// Those of the file system, and `InvalidData` where a file is not what it should be.
     pub fn open(dir: &std::path::Path, origin: &Origin) -> Result<LogTree, AuditError> {
         let home = origin.below(dir);
+        let folder = home.join("wal");
+        // In this order: what is sealed in between is then in both lists rather than in none.
+        let mut segments = segment::list(&folder).map_err(AuditError::at(&folder))?;
         let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
         let mut before = match sealed.first() {
             Some(first) => Some(tiles(first)?.before),
             None => None,
         };
         let sealed_to = sealed.last().map_or(0, |last| last.last + 1);
-        let folder = home.join("wal");
-        let mut segments = segment::list(&folder).map_err(AuditError::at(&folder))?;
         segments.retain(|(first, _)| *first >= sealed_to);
         let mut leaves = Vec::new();
         for (place, (first, path)) in segments.iter().enumerate() {
