@@ -162,6 +162,11 @@ impl Journal {
         Journal(None)
     }
 
+    /// The log it writes; `None` when disabled.
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.as_ref().and_then(|inner| Origin::parse(&inner.pen.source.origin).ok())
+    }
+
     /// Reserves room for one exchange, before its provider is contacted. Waits at most `max_wait`.
     ///
     /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.
@@ -189,11 +194,6 @@ impl Journal {
     /// The directory of this log; none when disabled.
     pub fn home(&self) -> Option<&Path> {
         self.0.as_ref().map(|inner| inner.home.as_path())
-    }
-
-    /// What this log is called; none when disabled.
-    pub fn origin(&self) -> Option<&str> {
-        self.0.as_ref().map(|inner| inner.pen.source.origin.as_str())
     }
 
     /// What checks its signatures, as C2SP writes it (`name+hash+base64`); none when disabled.

@@ -1,39 +1,38 @@
-//! The segments of one log as a reader needs them: in order, sealed or not, whatever the gateway does to them meanwhile.
-//!
-//! A segment may be sealed, and the oldest be pruned, between the look at the directory and the opening of a file. Sealing writes
-//! the sealed form whole before it removes the other, so whoever lists the WAL first and what is sealed second misses nothing,
-//! and whoever does not find the one form finds the other, unless the segment was pruned.
+//! The segments of one log as somebody reads them who looks for something: in order, sealed or not, each with what it takes to
+//! read it, whatever the gateway does to it meanwhile.
 
 use super::AuditError;
+use super::layout::{self, Layout};
 use super::origin::Origin;
 use super::scan::Damage;
-use super::sealed::{self, Sealed, entries::Reader as Entries, index::Index};
-use super::segment::{self, Frame, Reader};
+use super::sealed::{Sealed, entries::Reader as Entries, index::Index};
+use super::segment::{Frame, Reader};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// How often a segment is looked for that is in neither form.
-const TRIES: u32 = 5;
-
 /// The segments of one log, oldest first, as they were when they were listed.
-#[derive(Debug, Clone)]
 pub struct Parts {
     origin: Origin,
-    home: PathBuf,
     list: Vec<Part>,
 }
 
 /// One segment.
-#[derive(Debug, Clone)]
 pub struct Part {
     /// Index of its first record.
     pub first: u64,
     /// Index behind its last record; none while it is written.
     pub end: Option<u64>,
-    sealed: Option<Sealed>,
+    form: Form,
 }
 
-/// A segment, opened: from now on nobody can take it away.
+enum Form {
+    /// Opened when it is its turn: there may be thousands.
+    Sealed(Sealed),
+    /// Open from the beginning: it stays readable when it is sealed and removed.
+    Wal(PathBuf, Result<Reader, &'static str>),
+}
+
+/// A segment that can be read.
 pub enum Open {
     /// In the form that is kept.
     Sealed {
@@ -62,28 +61,15 @@ impl Parts {
     /// # Errors
     /// Those of the file system.
     pub fn list(dir: &Path, origin: &Origin) -> Result<Parts, AuditError> {
-        let home = origin.below(dir);
-        let wal = home.join("wal");
-        // In this order: what is sealed in between is then in both lists rather than in none.
-        let written = segment::list(&wal).map_err(AuditError::at(&wal))?;
-        let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
-        let behind = sealed.last().map_or(0, |last| last.last + 1);
-        let kept = |sealed: Sealed| Part { first: sealed.first, end: Some(sealed.last + 1), sealed: Some(sealed) };
+        let Layout { sealed, wal } = layout::look(&origin.below(dir))?;
+        let kept = |sealed: Sealed| Part { first: sealed.first, end: Some(sealed.last + 1), form: Form::Sealed(sealed) };
         let mut list: Vec<Part> = sealed.into_iter().map(kept).collect();
-        let firsts: Vec<u64> = written.into_iter().map(|(first, _)| first).filter(|first| *first >= behind).collect();
-        let ends = firsts.iter().skip(1).copied().map(Some).chain([None]);
-        list.extend(firsts.iter().zip(ends).map(|(first, end)| Part { first: *first, end, sealed: None }));
-        Ok(Parts { origin: origin.clone(), home, list })
-    }
-
-    /// The log.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The segments.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Part> {
-        self.list.iter()
+        let mut written = wal.into_iter().peekable();
+        while let Some(layout::Open { first, path, segment }) = written.next() {
+            let (end, reader) = (written.peek().map(|next| next.first), segment.map(|(reader, _)| reader));
+            list.push(Part { first, end, form: Form::Wal(path, reader) });
+        }
+        Ok(Parts { origin: origin.clone(), list })
     }
 
     /// Index of the first record that is left.
@@ -91,48 +77,37 @@ impl Parts {
         self.list.first().map_or(0, |part| part.first)
     }
 
-    /// Opens a segment; `None` when it was pruned since.
-    ///
-    /// # Errors
-    /// `Damaged` when it is not what was written, and those of the file system.
-    pub fn open(&self, part: &Part) -> Result<Option<Open>, AuditError> {
-        let mut sealed = part.sealed.clone();
-        for _ in 0..TRIES {
-            let opened = match &sealed {
-                Some(sealed) => self.open_sealed(sealed)?,
-                None => self.open_wal(part)?,
-            };
-            if opened.is_some() {
-                return Ok(opened);
-            }
-            sealed = sealed::list(&self.home).map_err(AuditError::at(&self.home))?.into_iter().find(|s| s.first == part.first);
-        }
-        Ok(None)
-    }
-
-    /// Bytes of the files to be read, padding of the last one included.
+    /// Bytes of the files that hold the records, the room in the last one included.
     pub fn bytes(&self) -> u64 {
-        let length = |path: PathBuf| path.metadata().map_or(0, |file| file.len());
-        let file = |part: &Part| match &part.sealed {
-            Some(sealed) => length(sealed.files()[0].clone()),
-            None => length(segment::path(&self.home.join("wal"), part.first)),
+        let length = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        let file = |part: &Part| match &part.form {
+            Form::Sealed(sealed) => length(&sealed.files()[0]),
+            Form::Wal(path, _) => length(path),
         };
         self.list.iter().map(file).sum()
     }
 
-    fn open_sealed(&self, sealed: &Sealed) -> Result<Option<Open>, AuditError> {
-        let [path, _, listed] = sealed.files();
-        let Some(index) = self.found(Index::read(sealed), sealed.first, &listed)? else { return Ok(None) };
-        let Some(entries) = self.found(Entries::open(sealed), sealed.first, &path)? else { return Ok(None) };
-        Ok(Some(Open::Sealed { index, entries, path }))
+    /// Takes out the segments that hold records from index `from` on.
+    pub(super) fn take(&mut self, from: u64) -> Vec<Part> {
+        let mut list = std::mem::take(&mut self.list);
+        list.retain(|part| part.end.is_none_or(|end| end > from));
+        list
     }
 
-    fn open_wal(&self, part: &Part) -> Result<Option<Open>, AuditError> {
-        let path = segment::path(&self.home.join("wal"), part.first);
-        match self.found(Reader::open(&path), part.first, &path)? {
-            None => Ok(None),
-            Some(Ok((reader, _))) => Ok(Some(Open::Wal(Wal { reader, next: part.first, end: part.end, path }))),
-            Some(Err(what)) => Err(self.damage(part.first, &path, 0, what).into()),
+    /// Opens a segment; `None` when it was pruned since.
+    ///
+    /// # Errors
+    /// `Damaged` when it is not what was written, and those of the file system.
+    pub(super) fn open(&self, part: Part) -> Result<Option<Open>, AuditError> {
+        match part.form {
+            Form::Sealed(sealed) => {
+                let [path, _, listed] = sealed.files();
+                let Some(index) = self.found(Index::read(&sealed), part.first, &listed)? else { return Ok(None) };
+                let Some(entries) = self.found(Entries::open(&sealed), part.first, &path)? else { return Ok(None) };
+                Ok(Some(Open::Sealed { index, entries, path }))
+            }
+            Form::Wal(path, Ok(reader)) => Ok(Some(Open::Wal(Wal { reader, next: part.first, end: part.end, path }))),
+            Form::Wal(path, Err(what)) => Err(self.damage(part.first, &path, 0, what).into()),
         }
     }
 
@@ -157,7 +132,7 @@ impl Wal {
     ///
     /// # Errors
     /// `Damaged` when records are missing before the next segment, and those of the file system.
-    pub fn next(&mut self, parts: &Parts) -> Result<Option<(u64, &[u8])>, AuditError> {
+    pub(super) fn next(&mut self, parts: &Parts) -> Result<Option<(u64, &[u8])>, AuditError> {
         if self.end == Some(self.next) {
             return Ok(None);
         }
@@ -177,7 +152,7 @@ impl Wal {
     }
 
     /// How far it was read, in bytes.
-    pub fn at(&self) -> u64 {
+    pub(super) fn at(&self) -> u64 {
         self.reader.at()
     }
 }

@@ -103,7 +103,7 @@ fn attempt(dir: &Path, origin: &Origin, index: u64) -> Result<Proved, ProveError
     let Some(proof) = TlogProof::make(&tree, index, checkpoint.size, &note)? else {
         return Err(ProveError::NotCovered { index, size: checkpoint.size });
     };
-    let entry = record(&parts, index)?.ok_or(ProveError::NoRecord { index, size: tree.size() })?;
+    let entry = record(parts, index)?.ok_or(ProveError::NoRecord { index, size: tree.size() })?;
     let checkpoint = proof.verify(&entry, &key)?;
     Ok(Proved { entry, proof, checkpoint, key })
 }
@@ -112,7 +112,7 @@ fn attempt(dir: &Path, origin: &Origin, index: u64) -> Result<Proved, ProveError
 ///
 /// # Errors
 /// `Damaged` when its segment is not what was written, and those of the file system.
-pub fn record(parts: &Parts, index: u64) -> Result<Option<Vec<u8>>, AuditError> {
+fn record(parts: Parts, index: u64) -> Result<Option<Vec<u8>>, AuditError> {
     let mut found = None;
     Search::new(parts, &Filter::default()).each(index, &mut |at, entry, _| -> Result<_, AuditError> {
         found = (at == index).then(|| entry.to_vec());

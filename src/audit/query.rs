@@ -87,16 +87,16 @@ impl Filter {
     }
 }
 
-/// A look through one log.
+/// One look through one log.
 pub struct Search<'a> {
-    parts: &'a Parts,
+    parts: Parts,
     filter: &'a Filter,
     effort: Effort,
 }
 
 impl<'a> Search<'a> {
     /// Looks for what the filter lets through.
-    pub fn new(parts: &'a Parts, filter: &'a Filter) -> Search<'a> {
+    pub fn new(parts: Parts, filter: &'a Filter) -> Search<'a> {
         Search { parts, filter, effort: Effort::default() }
     }
 
@@ -111,15 +111,15 @@ impl<'a> Search<'a> {
     /// `Damaged` when a segment is not what was written, and those of the file system.
     pub fn newest(&mut self, limit: usize) -> Result<Vec<Found>, AuditError> {
         let mut found: VecDeque<Found> = VecDeque::new();
-        for part in self.parts.iter().rev() {
-            let room = limit.saturating_sub(found.len());
+        for part in self.parts.take(0).into_iter().rev() {
+            let (first, room) = (part.first, limit.saturating_sub(found.len()));
             if room == 0 {
                 break;
             }
             let newer = match self.parts.open(part)? {
                 None => break,
                 Some(Open::Wal(wal)) => self.newest_written(wal, room)?,
-                Some(Open::Sealed { index, entries, path }) => self.newest_sealed(part.first, &index, entries, &path, room)?,
+                Some(Open::Sealed { index, entries, path }) => self.newest_sealed(first, &index, entries, &path, room)?,
             };
             newer.into_iter().rev().for_each(|record| found.push_front(record));
         }
@@ -135,12 +135,13 @@ impl<'a> Search<'a> {
         from: u64,
         each: &mut dyn FnMut(u64, &[u8], Effort) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
-        for part in self.parts.iter().filter(|part| part.end.is_none_or(|end| end > from)) {
+        for part in self.parts.take(from) {
+            let first = part.first;
             let flow = match self.parts.open(part)? {
                 None => ControlFlow::Continue(()),
                 Some(Open::Wal(wal)) => self.each_written(wal, from, each)?,
                 Some(Open::Sealed { index, entries, path }) => {
-                    self.each_sealed(part.first, &index, entries, &path, from, each)?
+                    self.each_sealed(first, &index, entries, &path, from, each)?
                 }
             };
             if flow.is_break() {
@@ -152,7 +153,7 @@ impl<'a> Search<'a> {
 
     fn newest_written(&mut self, mut wal: Wal, room: usize) -> Result<VecDeque<Found>, AuditError> {
         let mut found = VecDeque::new();
-        while let Some((index, entry)) = wal.next(self.parts)? {
+        while let Some((index, entry)) = wal.next(&self.parts)? {
             self.effort.written += 1;
             if self.filter.admits(entry) {
                 if found.len() == room {
@@ -195,7 +196,7 @@ impl<'a> Search<'a> {
         let before = self.effort.bytes;
         loop {
             self.effort.bytes = before + wal.at();
-            let Some((index, entry)) = wal.next(self.parts)? else { return Ok(ControlFlow::Continue(())) };
+            let Some((index, entry)) = wal.next(&self.parts)? else { return Ok(ControlFlow::Continue(())) };
             self.effort.written += 1;
             if index >= from && self.filter.admits(entry) && each(index, entry, self.effort)?.is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -193,7 +193,9 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_proof_that_was_written_and_read_holds_for_its_record_and_for_no_other(size in 1..70_u64, at in any::<u64>(), other in 0..70_u64) {
+        fn a_proof_that_was_written_and_read_holds_for_its_record_and_for_no_other(
+            size in 1..70_u64, at in any::<u64>(), other in 0..70_u64,
+        ) {
             let index = at % size;
             let (proof, verifier) = proof(index, size);
             let read = TlogProof::parse(&proof.to_string()).unwrap();

@@ -1,10 +1,11 @@
 //! The Merkle tree of a log as its files hold it: what proofs are read from. Nothing is hashed that is sealed.
 
 use super::AuditError;
+use super::layout::{self, Layout, Open};
 use super::merkle::{Frontier, Hash, Nodes, node_hash};
 use super::origin::Origin;
 use super::sealed::{self, Sealed, tiles::Tiles};
-use super::segment::{self, Frame, Reader};
+use super::segment::Frame;
 
 /// The tree of one log. The records behind what is sealed are those that were there when it was opened.
 pub struct LogTree {
@@ -21,26 +22,21 @@ impl LogTree {
     /// # Errors
     /// Those of the file system, and `InvalidData` where a file is not what it should be.
     pub fn open(dir: &std::path::Path, origin: &Origin) -> Result<LogTree, AuditError> {
-        let home = origin.below(dir);
-        let folder = home.join("wal");
-        // In this order: what is sealed in between is then in both lists rather than in none.
-        let mut segments = segment::list(&folder).map_err(AuditError::at(&folder))?;
-        let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
+        let Layout { sealed, wal } = layout::look(&origin.below(dir))?;
         let mut before = match sealed.first() {
             Some(first) => Some(tiles(first)?.before),
             None => None,
         };
         let sealed_to = sealed.last().map_or(0, |last| last.last + 1);
-        segments.retain(|(first, _)| *first >= sealed_to);
         let mut leaves = Vec::new();
-        for (place, (first, path)) in segments.iter().enumerate() {
-            let until = segments.get(place + 1).map_or(u64::MAX, |(first, _)| *first);
-            let opened = Reader::open(path).map_err(AuditError::at(path))?;
-            let (mut reader, header) = opened.map_err(sealed::invalid).map_err(AuditError::at(path))?;
+        let mut wal = wal.into_iter().peekable();
+        while let Some(Open { first, path, segment }) = wal.next() {
+            let until = wal.peek().map_or(u64::MAX, |next| next.first);
+            let (mut reader, header) = segment.map_err(sealed::invalid).map_err(AuditError::at(&path))?;
             before.get_or_insert(header.before);
-            let mut next = *first;
+            let mut next = first;
             while next < until
-                && let Frame::Whole { leaf } = reader.advance().map_err(AuditError::at(path))?
+                && let Frame::Whole { leaf } = reader.advance().map_err(AuditError::at(&path))?
             {
                 leaves.push(leaf);
                 next += 1;

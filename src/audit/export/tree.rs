@@ -64,7 +64,7 @@ pub fn write(dir: &Path, origin: &Origin, to: &Path, progress: &mut dyn FnMut(Ef
         })?,
     };
     let mut tree = TreeWriter::create(to, edge)?;
-    Search::new(&parts, &Filter::default()).each(first, &mut |index, entry, effort| -> Result<_, TreeError> {
+    Search::new(parts, &Filter::default()).each(first, &mut |index, entry, effort| -> Result<_, TreeError> {
         if index >= size {
             return Ok(ControlFlow::Break(()));
         }

@@ -145,14 +145,13 @@ proptest! {
         (segments, seal) in logs(), wanted in prop::collection::vec(wanted(), 1..6), limit in 1usize..500, from in 0u64..900,
     ) {
         let made = make(&segments, seal);
-        let parts = made.parts();
         for wanted in wanted {
             let (filter, expected) = (wanted.filter(), naive(&made.entries, &wanted));
-            let mut search = Search::new(&parts, &filter);
+            let mut search = Search::new(made.parts(), &filter);
             prop_assert_eq!(&search.newest(limit).unwrap(), &expected[expected.len().saturating_sub(limit)..]);
             prop_assert!(search.effort().runs_read <= search.effort().runs);
             let mut found = Vec::new();
-            Search::new(&parts, &filter).each(from, &mut |index, entry, _| -> Result<_, AuditError> {
+            Search::new(made.parts(), &filter).each(from, &mut |index, entry, _| -> Result<_, AuditError> {
                 found.push((index, entry.to_vec()));
                 Ok(ControlFlow::Continue(()))
             }).unwrap();
@@ -173,7 +172,7 @@ proptest! {
         }
         let left = gone.last().map_or(0, |last| last.last + 1);
         let everything = Filter::default();
-        let found = Search::new(&parts, &everything).newest(usize::MAX).unwrap();
+        let found = Search::new(parts, &everything).newest(usize::MAX).unwrap();
         let all: Vec<Found> = (0..).zip(made.entries.clone()).skip(left as usize).collect();
         prop_assert_eq!(found, all);
     }
@@ -185,8 +184,8 @@ fn a_rare_value_is_found_by_reading_one_run() {
     let path = made.write(&(0..5000).map(|n| entry(n, n / 30, if n == 2500 { 77 } else { 1 }, 0)).collect::<Vec<_>>());
     made.write(&[entry(5000, 200, 1, 0)]);
     made.seal(&path);
-    let (parts, filter) = (made.parts(), Filter::default().with(Field::User, ["user-77".into()]));
-    let mut search = Search::new(&parts, &filter);
+    let filter = Filter::default().with(Field::User, ["user-77".into()]);
+    let mut search = Search::new(made.parts(), &filter);
     assert_eq!(search.newest(10).unwrap(), [(2500, made.entries[2500].clone())]);
     assert_eq!((search.effort().runs_read, search.effort().runs, search.effort().written), (1, 20, 1));
 }
@@ -201,8 +200,7 @@ fn a_record_missing_from_the_middle_is_damage_and_one_being_written_is_the_end()
         let mut cut = whole.clone();
         cut.truncate(whole.len() - 300);
         std::fs::write(&path, cut).unwrap();
-        let (parts, all) = (made.parts(), Filter::default());
-        let found = Search::new(&parts, &all).newest(100);
+        let found = Search::new(made.parts(), &Filter::default()).newest(100);
         match found {
             Err(AuditError::Damaged(damage)) => assert!(damaged && damage.index == 9, "{damage}"),
             Ok(found) => assert!(!damaged && found.len() == 19, "{}", found.len()),

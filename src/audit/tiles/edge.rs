@@ -1,7 +1,7 @@
 //! The right edge of a tree in tiles: what must be known of it to let it grow, and to write every tile to come.
 
 use super::{HEIGHT, Row, Tile, WIDTH};
-use crate::audit::merkle::{Frontier, Hash, Nodes};
+use crate::audit::merkle::{Frontier, Hash, MAX_SIZE, Nodes};
 
 /// The partial tiles of a tree: at most 255 hashes a level, one level for every factor 256 of its size.
 ///
@@ -25,12 +25,28 @@ impl Edge {
     /// # Errors
     /// What [`Nodes::node`] says.
     pub fn of<N: Nodes>(nodes: &N, size: u64) -> Result<Edge, N::Error> {
-        let levels = size.checked_ilog2().map_or(0, |bits| bits / HEIGHT + 1);
         let row = |level| {
             let items = size >> (HEIGHT * level);
             (items - items % WIDTH as u64..items).map(|item| nodes.node(HEIGHT * level, item)).collect()
         };
-        Ok(Edge { size, rows: (0..levels).map(row).collect::<Result<_, _>>()? })
+        Ok(Edge { size, rows: (0..levels(size)).map(row).collect::<Result<_, _>>()? })
+    }
+
+    /// Its bytes, to be kept with a log whose beginning is given up: the size (u64, big endian), then the hashes, lowest level
+    /// first.
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.size.to_be_bytes(), self.rows.concat().as_flattened()].concat()
+    }
+
+    /// Reads what [`Edge::encode`] wrote. Whether it is the edge of a certain tree, its [`Edge::frontier`] says.
+    pub fn parse(bytes: &[u8]) -> Option<Edge> {
+        let (size, hashes) = bytes.split_first_chunk()?;
+        let (size, (hashes, rest)) = (u64::from_be_bytes(*size), hashes.as_chunks());
+        let mut left = hashes.iter();
+        let rows =
+            (0..levels(size)).map(|level| left.by_ref().take((size >> (HEIGHT * level)) as usize % WIDTH).copied().collect());
+        let edge = Edge { size, rows: rows.collect() };
+        (rest.is_empty() && size <= MAX_SIZE && edge.encode() == bytes).then_some(edge)
     }
 
     /// Number of records.
@@ -78,6 +94,11 @@ impl Edge {
         let peaks: Vec<Hash> = self.rows.iter().rev().flat_map(|row| frontier_of(row).peaks().to_vec()).collect();
         Frontier::from_parts(self.size, &peaks).unwrap_or_default()
     }
+}
+
+/// How many rows a tree of that size has.
+fn levels(size: u64) -> u32 {
+    size.checked_ilog2().map_or(0, |bits| bits / HEIGHT + 1)
 }
 
 fn frontier_of(row: &[Hash]) -> Frontier {

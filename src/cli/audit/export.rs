@@ -105,7 +105,7 @@ fn write(args: &Args, form: Form, logs: &Logs, output: &mut Output<'_>, err: &mu
         let parts = Parts::list(&logs.dir, origin)?;
         let mut progress = Progress::new(origin.to_string(), parts.bytes(), err);
         let mut count = 0;
-        Search::new(&parts, &filter).each(0, &mut |index, entry, effort| -> Result<_, Failure> {
+        Search::new(parts, &filter).each(0, &mut |index, entry, effort| -> Result<_, Failure> {
             line.clear();
             form.put(index, entry, &mut line);
             output.write_all(&line).map_err(Failure::Output)?;

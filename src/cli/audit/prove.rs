@@ -106,7 +106,7 @@ fn by_id(logs: &Logs, id: &str, err: &mut dyn Write) -> Result<(Origin, u64), i3
     let filter = Filter::default().with(Field::Id, [id.to_string()]);
     for origin in &logs.origins {
         let parts = Parts::list(&logs.dir, origin).map_err(|error| unreadable(err, &error))?;
-        let found = Search::new(&parts, &filter).newest(16).map_err(|error| unreadable(err, &error))?;
+        let found = Search::new(parts, &filter).newest(16).map_err(|error| unreadable(err, &error))?;
         let text = |record: &[u8], field: &str| {
             let record: Value = serde_json::from_slice(record).unwrap_or_default();
             record.get(field).and_then(Value::as_str).unwrap_or_default().to_string()

@@ -38,7 +38,7 @@ fn query(args: &Args, caller: &Caller, out: &mut dyn Write, err: &mut dyn Write)
     let (mut found, mut effort) = (Vec::new(), Effort::default());
     for (log, origin) in logs.origins.iter().enumerate() {
         let parts = Parts::list(&logs.dir, origin).map_err(|error| unreadable(err, &error))?;
-        let mut search = Search::new(&parts, &filter);
+        let mut search = Search::new(parts, &filter);
         // One more tells whether there are more.
         let records = search.newest(limit + 1).map_err(|error| unreadable(err, &error))?;
         found.extend(records.into_iter().map(|(_, record)| (Terms::of(&record).time.into_owned(), log, record)));

@@ -3,8 +3,6 @@
 use super::output::is_gone;
 use super::{Caller, INTACT, Place, refuse, table, unreadable};
 use crate::audit::inbox::Action;
-use crate::audit::parts::Parts;
-use crate::audit::query::{Filter, Found, Search};
 use crate::audit::sealed::terms::Terms;
 use crate::audit::tail::Follower;
 use std::io::Write;
@@ -39,17 +37,9 @@ fn tail(args: &Args, caller: &Caller, out: &mut dyn Write, err: &mut dyn Write) 
     let logs = place.logs(err)?;
     let (mut followers, mut newest) = (Vec::new(), Vec::new());
     for (log, origin) in logs.origins.iter().enumerate() {
-        let (follower, written) = Follower::new(&logs.dir, origin, *lines).map_err(|error| unreadable(err, &error))?;
+        let (follower, records) = Follower::new(&logs.dir, origin, *lines).map_err(|error| unreadable(err, &error))?;
         followers.push(follower);
-        let mut older = Vec::new();
-        if written.len() < *lines {
-            // The rest is sealed already.
-            let parts = Parts::list(&logs.dir, origin).map_err(|error| unreadable(err, &error))?;
-            older = Search::new(&parts, &Filter::default()).newest(*lines).map_err(|error| unreadable(err, &error))?;
-        }
-        let older = older.into_iter().map(|(_, record): Found| record).take_while(|record| Some(record) != written.first());
-        let all = older.chain(written.iter().cloned()).collect::<Vec<_>>();
-        newest.extend(all.into_iter().map(|record| (Terms::of(&record).time.into_owned(), log, record)));
+        newest.extend(records.into_iter().map(|record| (Terms::of(&record).time.into_owned(), log, record)));
     }
     // Times are written so that the order of their text is the order of time.
     newest.sort_by(|a, b| a.0.cmp(&b.0));
