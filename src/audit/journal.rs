@@ -34,7 +34,7 @@ pub struct JournalSettings {
     pub commit_interval: Duration,
     /// Free space below which nothing is admitted.
     pub min_free: MinFree,
-    /// Size of one segment file in bytes; at least [`segment::MIN_SEGMENT`].
+    /// Size of one segment file in bytes; at least [`MIN_SEGMENT`](super::segment::MIN_SEGMENT).
     pub segment_bytes: u64,
     /// Bytes of records that may wait for the disk, reservations included.
     pub queue_bytes: usize,
@@ -188,6 +188,16 @@ impl Journal {
     pub fn note(&self, event: Event) {
         if let Some(inner) = &self.0 {
             inner.pen.push(Uuid::now_v7(), event.kind(), None, &event, false);
+        }
+    }
+
+    /// Records an event that callers can cause as often as they like: when too much waits for the disk already, it is counted as lost
+    /// instead. Never waits.
+    pub fn note_if_room(&self, event: Event) {
+        let Some(inner) = &self.0 else { return };
+        match inner.pen.queue.is_crowded() {
+            true => inner.pen.queue.lose(Unavailable::QUEUE_FULL),
+            false => self.note(event),
         }
     }
 

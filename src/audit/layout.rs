@@ -21,6 +21,13 @@ pub(super) struct Open {
     pub(super) segment: Result<(Reader, Header), &'static str>,
 }
 
+impl Layout {
+    /// Index of the first record there is.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.sealed.first().map(|segment| segment.first).or(self.wal.first().map(|segment| segment.first))
+    }
+}
+
 /// Looks at a log; `home` is the directory of its origin.
 pub(super) fn look(home: &Path) -> Result<Layout, AuditError> {
     let folder = home.join("wal");

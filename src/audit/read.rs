@@ -117,11 +117,11 @@ impl Cursor {
             return Ok(Some(open.segment.last + 1));
         }
         let io = || AuditError::at(&self.home);
-        let Layout { sealed, wal } = layout::look(&self.home)?;
-        let first = sealed.first().map(|segment| segment.first).or(wal.first().map(|segment| segment.first));
-        if first.is_some_and(|first| first > self.next) {
-            return Err(ReadError::Pruned { first: first.unwrap_or_default() });
+        let layout = layout::look(&self.home)?;
+        if let Some(first) = layout.first().filter(|first| *first > self.next) {
+            return Err(ReadError::Pruned { first });
         }
+        let Layout { sealed, wal } = layout;
         if let Some(segment) = sealed.into_iter().find(|segment| segment.last >= self.next) {
             let until = segment.last + 1;
             self.open = Some(Open::Sealed(OpenSealed::new(segment, self.next).map_err(io())?));

@@ -94,7 +94,19 @@ pub enum Patience {
 ///
 /// Fails on damage anywhere but behind the last record of the last segment; that is for the caller to judge.
 pub fn scan(dir: &Path, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
-    let Layout { sealed, wal } = layout::look(&origin.below(dir))?;
+    loop {
+        let layout = layout::look(&origin.below(dir))?;
+        let first = layout.first();
+        match scan_once(layout, origin, look, progress) {
+            // Pruned while it was read: what is gone is not damage.
+            Err(_) if look.patience == Patience::LookAgain && layout::look(&origin.below(dir))?.first() != first => {}
+            scanned => return scanned,
+        }
+    }
+}
+
+fn scan_once(layout: Layout, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
+    let Layout { sealed, wal } = layout;
     let mut scan = Scan {
         origin,
         look,

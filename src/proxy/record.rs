@@ -3,8 +3,8 @@
 use super::exchange::{Exchange, Facts};
 use super::relay::Relay;
 use crate::audit::record::{
-    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Outcome, PolicyDecision, Received, Redactions, Trace,
-    UsageNumbers, UsageSource, Word,
+    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Event, Outcome, PolicyDecision, Received, Redactions,
+    Trace, UsageNumbers, UsageSource, Word,
 };
 use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
@@ -78,6 +78,12 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         overhead_us: facts.overhead.map(|d| d.as_micros() as u64),
         tokens_per_second: relay.and_then(tokens_per_second),
     }
+}
+
+/// The record of a request that was not for a model.
+pub fn access(exchange: &Exchange, method: &str, http_status: Option<u16>) -> Event {
+    let method = method.chars().take(32).collect();
+    Event::HttpRequest { about: Box::new(About { request: None, ..about(exchange) }), method, http_status }
 }
 
 /// The strongest verdict of both phases.

@@ -104,7 +104,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
         config: gateway.stamp.clone(),
         listen: vec![run.listen.to_string(), run.admin_listen.to_string()],
     });
-    greet(run, &gateway, simulator.as_ref());
+    greet(run, &gateway, &journal, simulator.as_ref());
     let gateway = Arc::new(ArcSwap::from_pointee(gateway));
     serve(run, options, gateway, Records { journal, sinks }, tls, simulator);
     Ok(())
@@ -250,7 +250,7 @@ fn settings(config: &AuditLoggerConfig) -> Result<JournalSettings, RunError> {
     })
 }
 
-fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
+fn greet(run: &Run, gateway: &Gateway, journal: &Journal, simulator: Option<&Simulator>) {
     let scheme = if run.tls.is_some() { "https" } else { "http" };
     let at = match run.listen.ip().is_unspecified() {
         true => format!("localhost:{}", run.listen.port()),
@@ -262,7 +262,7 @@ fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
         eprintln!("  target {}: {state}", target.id);
     }
     if gateway.audit.is_some() {
-        eprintln!("  audit log in {}", run.audit_dir.display());
+        eprintln!("  audit log in {}, signed by {}", run.audit_dir.display(), journal.verifier_key().unwrap_or_default());
     }
     for sink in gateway.audit.iter().flat_map(|audit| &audit.sinks) {
         eprintln!("  audit sink {}", sink.name);
