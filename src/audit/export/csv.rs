@@ -76,6 +76,7 @@ pub const COLUMNS: &[Column] = &[
     at("duration_ms", "`duration_ms`", "/duration_ms"),
     at("overhead_us", "`overhead_us`", "/overhead_us"),
     at("tokens_per_second", "`tokens_per_second`", "/tokens_per_second"),
+    at("method", "`http.request.method`", "/http.request.method"),
 ];
 
 /// The first row, without its end.

@@ -94,6 +94,7 @@ pub const TABLE: &[Row] = &[
     copied!("api.service.name", "/gen_ai.provider.name", "`gen_ai.provider.name`"),
     copied!("http_request.uid", "/request_id", "`request_id`"),
     copied!("http_request.url.path", "/url.path", "`url.path`"),
+    copied!("http_request.http_method", "/http.request.method", "`http.request.method`"),
     copied!("http_request.user_agent", "/client/user_agent", "`client.user_agent`"),
     copied!("http_request.length", "/req/bytes", "`req.bytes`"),
     made!("http_response.code", "`http_status`", &[], |record| record.get("http_status").cloned()),

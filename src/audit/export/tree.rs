@@ -58,10 +58,7 @@ pub fn write(dir: &Path, origin: &Origin, to: &Path, progress: &mut dyn FnMut(Ef
     let first = parts.first();
     let edge = match first {
         0 => Edge::new(),
-        _ => Edge::of(&LogTree::open(dir, origin)?, first).map_err(|error| match error {
-            AuditError::Pruned { .. } => TreeError::Cut { first },
-            other => other.into(),
-        })?,
+        _ => LogTree::open(dir, origin)?.edge().filter(|edge| edge.size() == first).cloned().ok_or(TreeError::Cut { first })?,
     };
     let mut tree = TreeWriter::create(to, edge)?;
     Search::new(parts, &Filter::default()).each(first, &mut |index, entry, effort| -> Result<_, TreeError> {
@@ -76,4 +73,55 @@ pub fn write(dir: &Path, origin: &Origin, to: &Path, progress: &mut dyn FnMut(Ef
     })?;
     let minimum = tree.minimum();
     Ok((tree.finish(&note, &key)?, size.saturating_sub(minimum)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::note::Signer;
+    use crate::audit::query::tests::Made;
+    use crate::audit::tiles::verify_tree;
+    use crate::audit::sealed;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn the_tree_is_verified_by_strangers_however_often_its_beginning_was_pruned(
+            sizes in prop::collection::vec(1usize..700, 2..7), prunings in prop::collection::vec(0usize..3, 0..3),
+        ) {
+            let mut made = Made::new();
+            let mut paths = Vec::new();
+            for (n, size) in sizes.iter().enumerate() {
+                let entry = |at| format!("{{\"id\":\"{n}-{at}\",\"type\":\"gateway.stop\",\"time\":\"2026-11-21T00:00:00Z\"}}").into_bytes();
+                let entries: Vec<Vec<u8>> = (0..*size).map(entry).collect();
+                paths.push(made.write(&entries));
+            }
+            paths.iter().take(paths.len() - 1).for_each(|path| made.seal(path));
+            let key = Signer::from_seed("kt/made", &[3; 32]).unwrap();
+            made.sign(&key);
+            for count in prunings {
+                let sealed = sealed::list(&made.home()).unwrap();
+                let gone = &sealed[..count.min(sealed.len() - 1)];
+                if let Some(last) = gone.last() {
+                    LogTree::at(&made.home()).unwrap().keep_edge(last.last + 1).unwrap();
+                }
+                gone.iter().flat_map(sealed::Sealed::files).for_each(|file| std::fs::remove_file(file).unwrap());
+            }
+            let to = made.dir.path().join("tree");
+            let first = Parts::list(made.dir.path(), &made.origin).unwrap().first();
+            match write(made.dir.path(), &made.origin, &to, &mut |_| {}) {
+                Ok((checkpoint, records)) => {
+                    let minimum = first.next_multiple_of(256);
+                    prop_assert_eq!((checkpoint.size, records), (made.entries.len() as u64, checkpoint.size - minimum));
+                    verify_tree(&to, key.verifier(), minimum).unwrap();
+                }
+                Err(TreeError::Write(WriteError::TooShort { .. })) => {
+                    prop_assert!(first.next_multiple_of(256) > made.entries.len() as u64);
+                }
+                Err(other) => prop_assert!(false, "{}", other),
+            }
+        }
+    }
 }

@@ -12,13 +12,6 @@ fn entries(from: usize, count: usize) -> Vec<Vec<u8>> {
     (from..from + count).map(entry).collect()
 }
 
-/// Signs the log as it is.
-fn sign(made: &Made, key: &Signer) {
-    let (size, root) = (made.tree().size(), made.tree().root());
-    checkpoints::replace(&made.home(), &key.sign(&Checkpoint { origin: made.origin.to_string(), size, root })).unwrap();
-    std::fs::write(made.home().join("key.pub"), key.verifier().to_string()).unwrap();
-}
-
 fn key() -> Signer {
     Signer::from_seed("kt/made", &[3; 32]).unwrap()
 }
@@ -34,7 +27,7 @@ proptest! {
             let next = entries(made.entries.len(), *size);
             paths.push(made.write(&next));
         }
-        sign(&made, &key());
+        made.sign(&key());
         let prove = |made: &Made, index| prove(made.dir.path(), &made.origin, index);
         let holds = |made: &Made, index: usize| {
             let proved = prove(made, index as u64).unwrap();
@@ -66,7 +59,7 @@ fn a_record_without_a_checkpoint_and_one_that_is_not_there_are_told_apart() {
     made.write(&entries(0, 5));
     let prove = |made: &Made, index| prove(made.dir.path(), &made.origin, index);
     assert!(matches!(prove(&made, 0), Err(ProveError::NotCovered { index: 0, size: 0 })));
-    sign(&made, &key());
+    made.sign(&key());
     made.write(&entries(5, 5));
     assert!(prove(&made, 4).is_ok());
     assert!(matches!(prove(&made, 5), Err(ProveError::NotCovered { index: 5, size: 5 })));
@@ -79,7 +72,7 @@ fn a_log_that_is_not_what_was_signed_proves_nothing() {
     made.write(&entries(0, 5));
     let mut forged = Made::new();
     forged.write(&entries(100, 5));
-    sign(&made, &key());
+    made.sign(&key());
     std::fs::copy(made.home().join("checkpoint"), forged.home().join("checkpoint")).unwrap();
     std::fs::copy(made.home().join("key.pub"), forged.home().join("key.pub")).unwrap();
     assert!(matches!(prove(forged.dir.path(), &forged.origin, 0), Err(ProveError::Wrong(_))));

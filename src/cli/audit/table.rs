@@ -51,6 +51,7 @@ fn saying(record: &Value, kind: &str) -> String {
         "audit.pruned" => format!("records before {}, by {}", say("new_minimum"), say("by")),
         "audit.epoch" => format!("after {}: {}", say("previous"), say("reason")),
         "auth.failure" => format!("{} {}", say("http_status"), say("reason_code")),
+        "http.request" => format!("{} {} {}", say("http.request.method"), say("url.path"), say("http_status")),
         "config.rejected" => format!("{} errors, the first: {}", say("errors"), say("first")),
         "gateway.start" => format!("{} on {}", say("gateway_version"), say("listen")),
         "gateway.stop" => say("reason"),
