@@ -63,6 +63,10 @@ mod answers;
 #[path = "edge/restore.rs"]
 mod restore;
 
+/// Reading, proving and holding the audit log while it is written.
+#[path = "edge/audit_log.rs"]
+mod audit_log;
+
 /// What the audit log holds of each exchange, and what nothing holds.
 #[path = "edge/records.rs"]
 mod records;

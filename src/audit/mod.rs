@@ -30,12 +30,14 @@
 //! verify` finds it. Whoever may write the files can read the key too, and sign another history: against that only a checkpoint
 //! kept elsewhere helps.
 
+pub mod anchors;
 pub mod beside;
 pub mod books;
 pub mod checkpoints;
 mod engine;
 mod entry;
 mod event;
+pub mod export;
 pub mod holds;
 pub mod inbox;
 pub mod journal;
@@ -44,6 +46,9 @@ mod layout;
 pub mod merkle;
 pub mod note;
 pub mod origin;
+pub mod parts;
+pub mod prove;
+pub mod query;
 mod queue;
 pub mod read;
 pub mod record;
@@ -60,6 +65,7 @@ pub mod tiles;
 pub mod tlog_proof;
 pub mod tree;
 pub mod verify;
+pub mod when;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]
