@@ -5,7 +5,7 @@
 //! ```text
 //! request task    Ticket -> entry (JSON, at most 65,535 bytes) -> leaf hash      entry, journal
 //!              -> queue: takes the next index, bounded in bytes                  queue
-//! audit-frame     leaf into the tree, frame, write                               writer
+//! audit-frame     leaf into the tree, frame, write; salts and bodies              writer, vault
 //! audit-sync      fdatasync of all that was written meanwhile, one for many      writer
 //!              -> queue: releases every waiter below the durable index
 //! audit-sign      twice a second: a signed checkpoint over what is durable       signer
@@ -18,6 +18,7 @@
 //! ```text
 //! wal/<first index>.wal          records, as they are written                    segment
 //! sealed/<first>-<last>.*        full segments: compressed, with hashes, index   sealed
+//! vault/<first index>.vault      salts of commitments, and bodies where they are kept    vault
 //! checkpoint, checkpoints/<size> signed roots                                    checkpoints
 //! key.pem, key.pub               the signing key, and what checks its signatures note
 //! lock                           keeps a second gateway out                      recover
@@ -33,9 +34,11 @@
 pub mod beside;
 pub mod books;
 pub mod checkpoints;
+pub mod commitment;
 mod engine;
 mod entry;
 mod event;
+//pub mod fields;
 pub mod holds;
 pub mod inbox;
 pub mod journal;
@@ -53,6 +56,7 @@ pub mod segment;
 mod signer;
 pub mod tail;
 pub mod tree;
+pub mod vault;
 pub mod verify;
 mod writer;
 
