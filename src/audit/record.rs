@@ -1,14 +1,14 @@
 //! What the audit log says: one JSON object a record, hashed as written.
 //!
-//! The names follow the OpenTelemetry semantic conventions for generative AI (v1.41.0) wherever those have one; the `rename`
-//! attributes of this file are the one mapping table. What is absent is left out. A record never holds a secret nor matched
-//! text: its fields name kinds, counts, sizes and rules.
+//! Every field is listed in [`fields`](super::fields), with its unit and its name in the OpenTelemetry semantic conventions. What is
+//! absent is left out. A record never holds a secret nor matched text: its fields name kinds, counts, sizes and rules.
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::commitment::Commitment;
 pub use super::event::Event;
 
 /// A word of the gateway's own vocabulary.
@@ -140,7 +140,7 @@ pub struct About {
     /// Names of the tools offered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
-    /// Sampling parameters as the caller set them (`temperature`, `max_tokens`, ...).
+    /// Parameters as the caller set them (`temperature`, `max_tokens`, ...): numbers, flags and words of the API, never free text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<Word, serde_json::Value>,
     /// How often the caller's SDK had tried this call before (`x-stainless-retry-count`): one decision, counted once.
@@ -175,9 +175,10 @@ pub struct Pack {
 /// Whose key the caller showed; never the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Principal {
-    /// What kind of identity: `consumer_group`, `anonymous`, ...
+    /// What kind of identity: `anonymous` where no key was asked for.
     pub kind: Word,
     /// Its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// Which of its keys.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,12 +207,50 @@ impl Client {
 pub struct Content {
     /// Its length in bytes.
     pub bytes: u64,
+    /// Which body it was: the request as the caller sent it, decoded; the answer as the caller got it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub commitment: Option<Commitment>,
+    /// The request without what policies took out of it: what any target was sent, but for its own model and the fields it does
+    /// not take. Absent where nothing was taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<Redacted>,
+    /// Where the body is kept: `vault/<exchange>/req`, shown by `kt audit open`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_ref: Option<String>,
+    /// Why the body is not kept although the config asks for bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_omitted: Option<Omission>,
     /// What was replaced in it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redactions: Vec<Redactions>,
     /// How much of it the chain read.
     #[serde(flatten)]
     pub coverage: Coverage,
+}
+
+/// A request without what policies took out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Redacted {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Which body it was, committed to as the whole one is, with a salt of its own.
+    pub commit: String,
+}
+
+/// Why a body is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Omission {
+    /// It is longer than is kept of one body.
+    TooLarge,
+    /// Too many bodies waited for the disk.
+    Busy,
+    /// `bodies: redacted`, and `pii-detector` has not read all of it: it may hold what should be taken out.
+    Unread,
+    /// `bodies: redacted`, and values taken out of the prompt were put back into this answer.
+    Restored,
+    /// It could not be encrypted.
+    Unencrypted,
 }
 
 /// How many values of one type were replaced.
@@ -253,9 +292,22 @@ pub struct PolicyDecision {
     /// The highest score, 0 to 1, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// What spoke most for the verdict, strongest first: rules and parts of the model, at most five. Never words of the prompt, nor
+    /// hashes of them, which could be guessed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Feature>,
     /// Microseconds it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub us: Option<u64>,
+}
+
+/// Something that spoke for a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Feature {
+    /// The rule, or `model.window` for the linear model.
+    pub id: Word,
+    /// How strongly, 0 to 1.
+    pub score: f32,
 }
 
 /// One target tried.
