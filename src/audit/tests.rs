@@ -14,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 mod damage;
+mod tree;
 
 const ORIGIN: &str = "kt/test";
 
@@ -253,20 +254,24 @@ fn checked(dir: &Path) -> Scanned {
 }
 
 fn records(dir: &Path) -> Vec<serde_json::Value> {
-    let mut records = Vec::new();
+    entries(dir).iter().map(|entry| serde_json::from_slice(entry).unwrap()).collect()
+}
+
+fn entries(dir: &Path) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
     for segment in sealed::list(&dir.join(ORIGIN)).unwrap() {
         let mut reader = sealed::entries::Reader::open(&segment).unwrap();
         for run in sealed::index::Index::read(&segment).unwrap().runs {
-            records.extend(reader.run(run.place).unwrap().map(|entry| serde_json::from_slice(entry).unwrap()));
+            entries.extend(reader.run(run.place).unwrap().map(<[u8]>::to_vec));
         }
     }
     for (_, path) in segment::list(&wal(dir)).unwrap() {
         let (mut reader, _) = Reader::open(&path).unwrap().unwrap();
         while let Frame::Whole { .. } = reader.advance().unwrap() {
-            records.push(serde_json::from_slice(reader.entry()).unwrap());
+            entries.push(reader.entry().to_vec());
         }
     }
-    records
+    entries
 }
 
 fn kinds(records: &[serde_json::Value]) -> Vec<&str> {

@@ -1,6 +1,6 @@
 //! The settings of each policy kind: the blocks under `policy:`.
 
-use super::MinFree;
+use super::{MinFree, SecretRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -246,6 +246,8 @@ pub struct AuditLoggerConfig {
     pub min_free: MinFree,
     /// What is kept of prompts and answers beside their digests.
     pub bodies: Bodies,
+    /// The Ed25519 key that signs checkpoints, as PKCS#8 PEM; without it one is made beside the log at its first start.
+    pub signing_key_ref: Option<SecretRef>,
 }
 
 impl Default for AuditLoggerConfig {
@@ -259,6 +261,7 @@ impl Default for AuditLoggerConfig {
             max_wait_ms: 250,
             min_free: MinFree::default(),
             bodies: Bodies::None,
+            signing_key_ref: None,
         }
     }
 }

@@ -215,18 +215,22 @@ fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {
         log::warn!("no audit-logger in the chain: no audit log is written");
         return Ok(Journal::disabled());
     };
-    beside::open(&run.audit_dir, &Origin::of_this_host(), &settings(config))
+    beside::open(&run.audit_dir, &Origin::of_this_host(), &settings(config)?)
         .map_err(|e| RunError::other(format!("cannot open the audit log in {}", run.audit_dir.display()))(&e))
 }
 
-fn settings(config: &AuditLoggerConfig) -> JournalSettings {
-    JournalSettings {
+fn settings(config: &AuditLoggerConfig) -> Result<JournalSettings, RunError> {
+    let signing_key = config.signing_key_ref.as_ref().map(|key| key.resolve(&|name| std::env::var(name).ok())).transpose();
+    Ok(JournalSettings {
         immutable: config.immutable,
         max_wait: Duration::from_millis(config.max_wait_ms.into()),
         commit_interval: Duration::from_millis(config.commit_interval_ms.into()),
         min_free: MinFree { bytes: config.min_free.bytes, percent: config.min_free.percent.into() },
+        retention: Duration::from_secs(24 * 3600) * config.retention_days,
+        log_all_access: config.log_all_access,
+        signing_key: signing_key.map_err(|e| RunError::other("the audit log's `signing_key_ref`")(&e))?,
         ..JournalSettings::default()
-    }
+    })
 }
 
 fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
