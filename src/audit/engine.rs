@@ -11,7 +11,7 @@ use super::recover::Recovered;
 use super::retention::Age;
 use super::sealed::Durable;
 use super::signer::Signing;
-use super::vault::{Deposit, Vault};
+use super::vault::{Deposit, Placed, Vault};
 use super::writer::{Framer, Handoff, Sync, run_sync};
 use super::{AuditError, inbox};
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub(super) struct Said<'a, T> {
     pub(super) id: Uuid,
     pub(super) kind: &'static str,
     pub(super) parent: Option<Uuid>,
+    /// Nothing more comes of its exchange.
+    pub(super) last: bool,
     pub(super) body: &'a T,
 }
 
@@ -56,15 +58,16 @@ impl Pen {
         body: &T,
         wanted: bool,
     ) -> Option<Answer> {
-        self.push_with(Said { id, kind, parent, body }, None, wanted)
+        self.push_with(Said { id, kind, parent, last: false, body }, None, wanted)
     }
 
     /// [`Pen::push`], and `deposit` goes to the vault with the record.
     pub(super) fn push_with<T: Serialize>(&self, said: Said<'_, T>, deposit: Option<Deposit>, wanted: bool) -> Option<Answer> {
-        let Said { id, kind, parent, body } = said;
+        let Said { id, kind, parent, last, body } = said;
         let bytes = encode(&self.source, &Head { id, kind, parent, time: SystemTime::now() }, body);
         let leaf = leaf_hash(&bytes);
-        let deposit = deposit.map(|deposit| Arc::new(Deposit { record: id, exchange: parent.unwrap_or(id), ..deposit }));
+        let exchange = parent.unwrap_or(id);
+        let deposit = deposit.map(|deposit| Arc::new(Placed { exchange, record: id, last, deposit }));
         self.queue.push(bytes, leaf, deposit, wanted)
     }
 

@@ -260,7 +260,7 @@ impl Ticket {
                 return Ok(());
             }
         };
-        let said = Said { id: self.id, kind: RECEIVED, parent: None, body: &record };
+        let said = Said { id: self.id, kind: RECEIVED, parent: None, last: false, body: &record };
         let answer = inner.pen.push_with(said, self.deposit.take(), true);
         inner.durable(answer).await
     }
@@ -281,8 +281,8 @@ impl Ticket {
 
     fn finish(&mut self, record: Completed, wanted: bool) -> Option<Answer> {
         let inner = self.inner.as_ref()?;
-        let deposit = self.deposit.take().map(|deposit| Deposit { last: true, ..deposit });
-        let said = |id, parent| Said { id, kind: COMPLETED, parent, body: &record };
+        let deposit = self.deposit.take();
+        let said = |id, parent| Said { id, kind: COMPLETED, parent, last: true, body: &record };
         match std::mem::replace(&mut self.stage, Stage::Unrecorded) {
             Stage::Reserved(_room) => inner.pen.push_with(said(self.id, None), deposit, wanted),
             Stage::Begun(_room) => inner.pen.push_with(said(Uuid::now_v7(), Some(self.id)), deposit, wanted),

@@ -7,7 +7,7 @@
 
 use super::journal::Unavailable;
 use super::merkle::Hash;
-use super::vault::Deposit;
+use super::vault::Placed;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) bytes: Bytes,
     pub(super) leaf: Hash,
     /// What belongs to it and is no part of it.
-    pub(super) deposit: Option<Arc<Deposit>>,
+    pub(super) deposit: Option<Arc<Placed>>,
     pub(super) pushed: Instant,
 }
 
@@ -112,7 +112,7 @@ struct State {
 }
 
 impl State {
-    fn append(&mut self, bytes: Vec<u8>, leaf: Hash, deposit: Option<Arc<Deposit>>) -> u64 {
+    fn append(&mut self, bytes: Vec<u8>, leaf: Hash, deposit: Option<Arc<Placed>>) -> u64 {
         let entry = Entry { bytes: bytes.into(), leaf, deposit, pushed: Instant::now() };
         let index = self.next;
         self.next += 1;
@@ -177,7 +177,7 @@ impl Queue {
         &self,
         bytes: Vec<u8>,
         leaf: Hash,
-        deposit: Option<Arc<Deposit>>,
+        deposit: Option<Arc<Placed>>,
         wanted: bool,
     ) -> Option<oneshot::Receiver<Result<(), Unavailable>>> {
         let (sender, answer) = if wanted { Some(oneshot::channel()) } else { None }.unzip();

@@ -17,10 +17,12 @@
 
 mod file;
 mod reader;
+mod seal;
 mod writer;
 
-pub use reader::{Erase, Kept, erase, find};
 pub(super) use reader::prune;
+pub use reader::{Erase, Kept, erase, find};
+pub use seal::{Keep, unsealed};
 pub(super) use writer::Vault;
 
 use super::commitment::Salt;
@@ -31,14 +33,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
 /// What the vault takes with one record.
+#[derive(Debug, Default)]
 pub struct Deposit {
-    /// The exchange: the id of its first record.
-    pub(super) exchange: Uuid,
-    /// The record it belongs to.
-    pub(super) record: Uuid,
-    /// Nothing more comes of this exchange.
-    pub(super) last: bool,
-    /// By [`Part`].
+    /// What opens its commitments.
     pub salts: Salts,
     /// In which form the bodies are.
     pub form: Form,
@@ -46,6 +43,18 @@ pub struct Deposit {
     pub request: Option<Body>,
     /// The answer's.
     pub answer: Option<Body>,
+}
+
+/// A deposit, and whose it is.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// The exchange: the id of its first record.
+    pub(super) exchange: Uuid,
+    /// The record it belongs to.
+    pub(super) record: Uuid,
+    /// Nothing more comes of this exchange.
+    pub(super) last: bool,
+    pub(super) deposit: Deposit,
 }
 
 /// Salts, by what they open.
@@ -89,27 +98,15 @@ impl Form {
     }
 }
 
-impl Default for Deposit {
-    fn default() -> Self {
-        let (exchange, record) = (Uuid::nil(), Uuid::nil());
-        Deposit { exchange, record, last: false, salts: Salts::default(), form: Form::default(), request: None, answer: None }
-    }
-}
-
-impl Deposit {
-    pub(super) fn is_empty(&self) -> bool {
-        self.salts == Salts::default() && self.request.is_none() && self.answer.is_none()
+impl Placed {
+    fn is_empty(&self) -> bool {
+        let Deposit { salts, request, answer, .. } = &self.deposit;
+        *salts == Salts::default() && request.is_none() && answer.is_none()
     }
 
     /// Bytes of its salts, which count against the queue; bodies count against their [`Budget`].
     pub(super) fn weight(&self) -> usize {
-        file::HEAD + self.salts.each().into_iter().flatten().count() * super::commitment::SALT
-    }
-}
-
-impl fmt::Debug for Deposit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Deposit({})", self.exchange)
+        file::HEAD + self.deposit.salts.each().into_iter().flatten().count() * super::commitment::SALT
     }
 }
 

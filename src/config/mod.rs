@@ -18,6 +18,7 @@ mod meaning;
 mod min_free;
 mod provider_ref;
 mod providers;
+mod recipient;
 mod resilience;
 mod routing;
 mod scalar;
@@ -46,6 +47,7 @@ pub use provider_ref::{
 };
 pub use providers::{AssistantPrefix, HealthProbe, ModelEntry, Pricing, Providers, SizeLimits, TargetConfig};
 pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStream, Queue, RetryPolicy, Trigger};
+pub use recipient::Recipient;
 pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};

@@ -1,7 +1,7 @@
 //! The bytes of a vault file: its header, and the heads of what was deposited.
 
 use super::super::commitment::SALT;
-use super::{Deposit, Form};
+use super::{Form, Placed};
 use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -61,12 +61,12 @@ pub(super) struct Head {
 
 impl Head {
     /// Of a deposit that belongs to the record with this index. `None` for bodies beyond 4 GiB.
-    pub(super) fn of(index: u64, deposit: &Deposit) -> Option<Head> {
+    pub(super) fn of(index: u64, placed: &Placed) -> Option<Head> {
+        let Placed { exchange, record, last, deposit } = placed;
         let salts = deposit.salts.each().iter().enumerate().map(|(bit, salt)| u8::from(salt.is_some()) << bit).sum();
         let length = |body: &Option<super::Body>| u32::try_from(body.as_ref().map_or(0, |body| body.bytes().len())).ok();
         let lengths = [length(&deposit.request)?, length(&deposit.answer)?];
-        let Deposit { exchange, record, form, last, .. } = *deposit;
-        Some(Head { index, exchange, record, lengths, salts, form, last })
+        Some(Head { index, exchange: *exchange, record: *record, lengths, salts, form: deposit.form, last: *last })
     }
 
     /// Bytes of salts and bodies behind it.

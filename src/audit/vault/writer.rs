@@ -1,7 +1,7 @@
 //! Appends deposits: the framing thread's half of the vault.
 
 use super::file::{self, HEADER, Head, Header};
-use super::Deposit;
+use super::Placed;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -36,9 +36,10 @@ impl Vault {
     }
 
     /// Takes what belongs to the record with this index. It is written by [`Vault::flush`].
-    pub(in crate::audit) fn put(&mut self, index: u64, deposit: &Deposit) {
-        let Some(head) = Head::of(index, deposit).filter(|_| !deposit.is_empty()) else { return };
+    pub(in crate::audit) fn put(&mut self, index: u64, placed: &Placed) {
+        let Some(head) = Head::of(index, placed).filter(|_| !placed.is_empty()) else { return };
         self.buffer.extend_from_slice(&head.encode());
+        let deposit = &placed.deposit;
         for salt in deposit.salts.each().into_iter().flatten() {
             self.buffer.extend_from_slice(salt.bytes());
         }
