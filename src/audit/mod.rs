@@ -54,6 +54,7 @@ pub mod scan;
 pub mod sealed;
 pub mod segment;
 mod signer;
+pub mod single;
 pub mod tail;
 pub mod tree;
 pub mod vault;
@@ -65,6 +66,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use entry::stamp as written;
 pub use journal::{Journal, JournalSettings, MinFree, Status, Ticket, Unavailable};
 pub use origin::Origin;
 

@@ -1,6 +1,7 @@
 //! The command line: one file a command group. Messages for people go to stderr, results to stdout.
 
 pub mod audit;
+pub mod audit_bodies;
 pub mod completions;
 pub mod doctor;
 pub mod gateway;
@@ -82,6 +83,10 @@ enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the bodies stored of an exchange and check them against its record; exit 0 they are the ones, 1 not, 2 nothing to open
+    Open(audit_bodies::Open),
+    /// Erase salts and bodies of an exchange; the log says so and stays intact
+    Erase(audit_bodies::EraseArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +115,8 @@ impl Cli {
             Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
                 audit::tail(&dir.path(), follow, lines, json, out, err)
             }
+            Command::Audit { command: AuditCommand::Open(open) } => open.run(out, err),
+            Command::Audit { command: AuditCommand::Erase(erase) } => erase.run(out, err),
             Command::Doctor(args) => doctor::doctor(&args, out, err),
             Command::Simulate(args) => simulate::run(args),
             Command::Init(args) => init::init(&args, out, err),

@@ -4,6 +4,7 @@ use super::super::AuditError;
 use super::super::commitment::{SALT, Salt};
 use super::file::{self, HEAD, HEADER, Head, Header};
 use super::{Form, Salts};
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,7 +34,8 @@ pub struct Kept {
 }
 
 /// What is to be erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Erase {
     /// The salts: nobody can prove any more which bodies the records speak of.
     Salts,
