@@ -38,7 +38,7 @@ pub mod commitment;
 mod engine;
 mod entry;
 mod event;
-
+pub mod fields;
 pub mod holds;
 pub mod inbox;
 pub mod journal;

@@ -121,7 +121,7 @@ async fn a_vault_goes_with_the_records_it_belongs_to() {
     let budget = Budget::of(8 << 20);
     let journal = Journal::open(dir.path(), ORIGIN, settings()).unwrap();
     let mut ids = Vec::new();
-    for _ in 0..400 {
+    for _ in 0..900 {
         ids.push(exchange(&journal, &budget, &[b'x'; 64], b"answer").await);
     }
     journal.close();
