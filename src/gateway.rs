@@ -3,7 +3,9 @@
 use crate::audit::record::{ConfigStamp, Pack};
 use crate::audit::vault::Keep;
 use crate::config::{AuditLoggerConfig, Bodies, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, Recipient, SecretRef, SizeLimits, TargetConfig};
+use crate::config::{
+    ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, Recipient, SecretRef, SizeLimits, TargetConfig,
+};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};

@@ -1,8 +1,8 @@
 //! One record by its index, wherever it lies.
 
+use super::AuditError;
 use super::sealed::{self, entries, index::Index};
 use super::segment::{self, Frame, Reader};
-use super::AuditError;
 use std::io;
 use std::path::Path;
 

@@ -8,7 +8,9 @@ use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjec
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
-use super::{AuditLoggerConfig, Bodies, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, testing, traffic};
+use super::{
+    AuditLoggerConfig, Bodies, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, testing, traffic,
+};
 use std::collections::BTreeMap;
 
 /// What the document means.
@@ -248,7 +250,12 @@ fn bodies(written: &AuditLoggerConfig, chain: &[ChainEntry], spot: Spot<'_>, fou
     let detects = chain.iter().any(|entry| entry.kind == Kind::PiiDetector);
     if written.bodies == Bodies::Redacted && !detects && !chain.is_empty() {
         let message = "`bodies: redacted` keeps what `pii-detector` leaves, and without it in the chain nothing is taken out";
-        found.add(spot.key("bodies"), Code::BadValue, message, "add `- pii-detector` to `policies.chain`, or write `bodies: encrypted`");
+        found.add(
+            spot.key("bodies"),
+            Code::BadValue,
+            message,
+            "add `- pii-detector` to `policies.chain`, or write `bodies: encrypted`",
+        );
     }
     let to = spot.key("encrypt_to");
     match written.bodies {

@@ -129,7 +129,8 @@ impl Evidence {
                 (request.map(|body| body.and_then(|body| gather(&body))), answer)
             }
             Keep::Encrypted(to) => {
-                let request = request.map(|body| if body.len() > LONGEST { Err(Omission::TooLarge) } else { MEMORY.sealed(&body, to) });
+                let request =
+                    request.map(|body| if body.len() > LONGEST { Err(Omission::TooLarge) } else { MEMORY.sealed(&body, to) });
                 (request, answer.map(|body| body.and_then(|body| MEMORY.sealed(body.bytes(), to))))
             }
         };

@@ -148,9 +148,8 @@ pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result
         Key::NotNeeded | Key::Missing(_) => None,
     });
     let quotes = |value: &HeaderValue| key.is_some_and(|key| memchr::memmem::find(value.as_bytes(), key.as_bytes()).is_some());
-    let withheld = |(name, value): &(&HeaderName, &HeaderValue)| {
-        ours(name.as_str()) || WITHHELD.contains(&name.as_str()) || quotes(value)
-    };
+    let withheld =
+        |(name, value): &(&HeaderName, &HeaderValue)| ours(name.as_str()) || WITHHELD.contains(&name.as_str()) || quotes(value);
     let names: Vec<HeaderName> = head.headers.iter().filter(withheld).map(|(name, _)| name.clone()).collect();
     for name in names {
         head.remove_header(&name);

@@ -66,7 +66,9 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
             ..exchange.evidence.answer(&facts.event_id).unwrap_or_default()
         }),
         chunks: tally.filter(|t| t.chunks > 0).map(|t| t.chunks),
-        finish_reasons: tally.map(|t| t.finish_reasons.iter().take(MAX_CHOICES).map(|r| shown::name(r)).collect()).unwrap_or_default(),
+        finish_reasons: tally
+            .map(|t| t.finish_reasons.iter().take(MAX_CHOICES).map(|r| shown::name(r)).collect())
+            .unwrap_or_default(),
         policy: facts.decisions.iter().map(decision).collect(),
         verdict: verdict(facts).into(),
         reason_code: reason(facts),

@@ -2,8 +2,8 @@
 
 use super::exchange::{Admitted, Exchange, Phase};
 use super::record::{self, Ending};
-use super::{admit, evidence, shown};
 use super::relay::Relay;
+use super::{admit, evidence, shown};
 use crate::audit::record::Outcome;
 use crate::metrics::METRICS;
 use crate::upstream::Attempt;

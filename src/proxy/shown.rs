@@ -48,7 +48,11 @@ fn shown(text: &str, hides: &dyn Fn(&str) -> bool) -> String {
 fn without<'t>(text: &'t str, detector: &PiiDetector, hides: &dyn Fn(&str) -> bool) -> Cow<'t, str> {
     let found = detector.find(text);
     // What may be cut short itself is not shown.
-    let text = if text.len() + 4 > LOOKED_AT { text.get(..text.floor_char_boundary(LOOKED_AT - SIGHT)).unwrap_or_default() } else { text };
+    let text = if text.len() + 4 > LOOKED_AT {
+        text.get(..text.floor_char_boundary(LOOKED_AT - SIGHT)).unwrap_or_default()
+    } else {
+        text
+    };
     if found.iter().all(|found| !hides(found.what)) {
         return Cow::Borrowed(text);
     }

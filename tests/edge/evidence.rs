@@ -20,7 +20,8 @@ fn audit(gateway: &Gateway, args: &[&str]) -> (Option<i32>, String, String) {
 
 /// One exchange: its id, the body that was sent, the body that came, and its last record.
 async fn exchange(gateway: &Gateway, stream: bool) -> (String, String, String, Value) {
-    let sent = json!({"model": "m0", "stream": stream, "temperature": 0.5, "messages": [{"role": "user", "content": PROMPT}]}).to_string();
+    let sent = json!({"model": "m0", "stream": stream, "temperature": 0.5, "messages": [{"role": "user", "content": PROMPT}]})
+        .to_string();
     let url = format!("{}/v1/chat/completions", gateway.url);
     let answer = gateway.client.post(url).header("content-type", "application/json").body(sent.clone()).send().await.unwrap();
     let id = answer.headers()["x-keeptrusts-event-id"].to_str().unwrap().to_owned();

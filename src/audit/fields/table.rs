@@ -40,7 +40,9 @@ fields! {
     Exchange "principal.kind" "string" "kind of identity: `anonymous`, since no key is asked for";
     Exchange "principal.id" "string" "its name" / "for `anonymous`" => "enduser.id";
     Exchange "principal.key_id" "string" "which of its keys, never the key" / "for `anonymous`";
-    Exchange "user" "string" "`X-User-Id`, as the caller says" / "without that header" => "user.id";
+    Exchange "user" "string"
+        "`X-User-Id`, as the caller says; of what was done with the log, the user of the operating system" / "without that header"
+        => "user.id";
     Exchange "team" "string" "`X-Team-Id`, as the caller says" / "without that header";
     Exchange "client.ip" "string" "address the connection came from" / "unknown for sockets without one" => "client.address";
     Exchange "client.user_agent" "string" "`User-Agent`" / "without that header" => "user_agent.original";
@@ -189,7 +191,6 @@ fields! {
     Life "errors" "integer" "errors of the refused config";
     Life "first" "string" "the first of them";
     Log "action" "string" "`read`, `export`, `verify` or `hold`";
-    Log "user" "string" "the user of the operating system who did it";
     Log "at" "string" "when, as `time`";
     Log "what" "string" "what was asked for; in `audit.erased` what was erased: `salts` or `all`";
     Log "records" "integer" "records shown" / "where that is not known";

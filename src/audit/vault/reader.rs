@@ -53,7 +53,9 @@ pub fn find(home: &Path, id: Uuid) -> Result<Vec<Kept>, AuditError> {
     let at = AuditError::at(&folder);
     let work = || -> io::Result<Vec<Kept>> {
         let files = file::list(&folder)?;
-        let Some(named) = search(&files, id, &|kept| kept.record == id || kept.exchange == id)?.pop() else { return Ok(Vec::new()) };
+        let Some(named) = search(&files, id, &|kept| kept.record == id || kept.exchange == id)?.pop() else {
+            return Ok(Vec::new());
+        };
         if named.exchange == id && named.last && named.record == id {
             return Ok(vec![named]);
         }

@@ -1,7 +1,7 @@
 //! Appends deposits: the framing thread's half of the vault.
 
-use super::file::{self, HEADER, Head, Header};
 use super::Placed;
+use super::file::{self, HEADER, Head, Header};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
