@@ -1,13 +1,13 @@
 //! Telephone numbers: international ones, those in North American shape, and any plausible one where the text speaks of phones.
 
-use super::context::{Topic, topic};
+use super::context::{Topic, Topics};
 use super::matching::{Found, Hit, Input, Kind, Open, is_word};
 use super::numbers::{Digits, begins};
 
 /// Bytes a number may take, its extension apart.
 const LONGEST: usize = 32;
 
-pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
+pub(super) fn phone(input: &Input<'_>, at: usize, topics: &mut Topics) -> Found {
     let first = input.at(at)?;
     let opening = matches!(first, b'+' | b'(');
     if !(first.is_ascii_digit() || opening) || !begins(input, at) || input.before(at, 1) == b'+' || input.before(at, 1) == b'#' {
@@ -19,7 +19,7 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
     if digits_ahead(input, at) == Ok(false) {
         return Ok(None);
     }
-    let topic = topic(input, at);
+    let topic = topics.at(input, at);
     // The common case, a number in prose, is settled by its first group. Behind another group it is the middle of an account number.
     let middle = input.before(at, 1) == b' ' && matches!(input.before(at, 2), b'0'..=b'9' | b'A'..=b'Z');
     if !opening && (middle || !shape_may_begin(input, at)?) && topic != Some(Topic::Phone) {
@@ -43,7 +43,7 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
 }
 
 /// Whether there are enough digits for any telephone number: spares most numbers a look at their context.
-fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
+pub(super) fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
     let mut digits = 0;
     for i in at..at + LONGEST {
         match input.at(i)? {
