@@ -1,8 +1,8 @@
 //! Where e-mail addresses may begin. The `@` tells: what stands before it is read backwards, once, and the rest of the text is
 //! not looked at for their sake. While a text still arrives, an `@` may follow its last word, which is therefore held back.
 
+use super::bytes;
 use super::matching::{Found, Input};
-use super::screen;
 use super::words::{self, LOCAL_PART, address_start};
 
 /// What is known of the `@`s of a text. Offsets are those of the buffer.
@@ -14,6 +14,8 @@ pub(super) struct Addresses {
     searched: usize,
     /// Where the next address may begin, and its `@`.
     next: Option<(usize, usize)>,
+    /// The last `@` whose address was passed: the rest of what stands before it may be one yet.
+    passed: usize,
     /// Where the run of local-part bytes at the end of the text begins, for the text up to `arrived`.
     run: usize,
     arrived: usize,
@@ -33,13 +35,16 @@ impl Addresses {
                 self.run = begin;
             }
             self.arrived = bytes.len();
+            // An address does not begin with a sign.
+            while bytes.get(self.run).is_some_and(|&b| !words::begins_address(b)) {
+                self.run += 1;
+            }
         }
-        // An address does not begin with a sign.
-        while self.run < bytes.len() && bytes.get(self.run).is_some_and(|&b| !words::begins_address(b)) {
-            self.run += 1;
+        let limit = self.run.max(self.floor);
+        match bytes.len().checked_sub(LOCAL_PART) {
+            Some(held) if held > limit => held + usize::from(matches!(bytes.get(held), Some(0x80..=0xBF))),
+            _ => limit,
         }
-        let limit = self.run.max(self.floor).max(bytes.len().saturating_sub(LOCAL_PART));
-        limit + usize::from(matches!(bytes.get(limit), Some(0x80..=0xBF)))
     }
 
     /// The first place from `at` on where an address begins, of those whose `@` has arrived.
@@ -49,18 +54,25 @@ impl Addresses {
             if let Some((start, _)) = self.next.filter(|&(start, _)| start >= at) {
                 return Some(start);
             }
-            let from = self.searched.max(at);
-            let ahead = bytes.get(from..).unwrap_or_default();
-            // A piece of a stream is a few bytes.
-            let found = if ahead.len() < 16 { ahead.iter().position(|&b| b == b'@') } else { memchr::memchr(b'@', ahead) };
-            let Some(sign) = found.map(|n| from + n) else {
-                (self.next, self.searched) = (None, bytes.len());
+            if let Some((_, sign)) = self.next.take() {
+                self.passed = sign;
+            }
+            let Some(sign) = bytes::find(bytes, b'@', self.searched.max(at)) else {
+                self.searched = bytes.len();
                 return None;
             };
             self.searched = sign + 1;
+            if !sign.checked_sub(1).and_then(|i| bytes.get(i)).is_some_and(|&b| bytes::local(b) || b >= 0x80) {
+                continue;
+            }
             let begin = run_start(bytes, sign, self.floor.max(sign.saturating_sub(LOCAL_PART)));
             self.next = address_start(bytes, begin, sign).map(|start| (start, sign));
         }
+    }
+
+    /// Whether an address may begin at `at`, which [`Addresses::next`] has been asked about.
+    pub fn begins(&self, at: usize) -> bool {
+        self.next.is_some_and(|(start, _)| start == at)
     }
 
     /// The address that begins at a place [`Addresses::next`] gave.
@@ -73,12 +85,15 @@ impl Addresses {
 
     /// Everything before `floor` is decided: no address begins there any more.
     pub fn decide(&mut self, floor: usize) {
-        (self.floor, self.searched, self.next) = (floor, floor, None);
+        self.floor = floor;
+        let known = [Some(self.passed), self.next.take().map(|(_, sign)| sign)];
+        let again = known.into_iter().flatten().find(|&sign| sign >= floor);
+        self.searched = again.unwrap_or(self.searched.max(floor));
     }
 
     /// The first `bytes` of the buffer are gone, all of them decided.
     pub fn forget(&mut self, bytes: usize) {
-        for offset in [&mut self.floor, &mut self.searched, &mut self.run, &mut self.arrived] {
+        for offset in [&mut self.floor, &mut self.searched, &mut self.passed, &mut self.run, &mut self.arrived] {
             *offset = offset.saturating_sub(bytes);
         }
         self.next = self.next.map(|(start, sign)| (start.saturating_sub(bytes), sign.saturating_sub(bytes)));
@@ -88,12 +103,12 @@ impl Addresses {
 /// Where the local-part bytes that end at `end` begin, looked for no further than `floor`.
 fn run_start(bytes: &[u8], end: usize, floor: usize) -> usize {
     let mut at = end;
-    while at > floor {
-        match bytes.get(at - 1) {
-            Some(0x80..=0xBF) if at > floor + 1 && bytes.get(at - 2).is_some_and(|b| (0xC3..=0xC9).contains(b)) => at -= 2,
-            Some(&b) if b < 0x80 && screen::local(b) => at -= 1,
-            _ => break,
+    loop {
+        let run = bytes.get(floor..at).unwrap_or_default();
+        at -= run.iter().rev().take_while(|&&b| bytes::local(b)).count();
+        match bytes.get(floor..at) {
+            Some([.., 0xC3..=0xC9, 0x80..=0xBF]) => at -= 2,
+            _ => return at,
         }
     }
-    at
 }

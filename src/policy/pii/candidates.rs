@@ -2,11 +2,13 @@
 //! and moves on only when they have all answered. Whatever lies behind its position is decided for good.
 
 use super::addresses::Addresses;
+use super::bytes::{self, Word};
 use super::custom::{self, CustomPatterns};
 use super::heard::{self, Heard};
 use super::matching::{CONTEXT, Found, HOLD, Hit, Input, Kind, Open, Rule, Tail};
-use super::screen::{self, Place, Word, may_begin};
-use super::{numbers, phone, secrets, token_formats, words};
+use super::screen::{self, Place, may_begin};
+use super::secrets::{self, Values};
+use super::{numbers, phone, token_formats, words};
 
 /// How far behind a card number its verification value and its holder's name may stand, in bytes.
 const NEAR_CARD: u64 = 256;
@@ -57,7 +59,7 @@ impl Scan {
         if let Some((rule, tail)) = self.running {
             let start = self.pos;
             let (end, last) = tail.extend(input, start);
-            self.decide(end);
+            self.decide(detectors, input, end);
             if last {
                 self.running = None;
             }
@@ -67,6 +69,10 @@ impl Scan {
             return None;
         }
         let limit = self.addresses.limit(input);
+        if self.pos == limit && self.cleared == Some(limit) {
+            // The same word goes on.
+            return None;
+        }
         loop {
             self.pass(detectors, input, limit);
             if self.pos >= input.bytes.len() {
@@ -74,7 +80,7 @@ impl Scan {
             }
             let found = if self.pos < limit { self.ask(detectors, input) } else { self.ask_early(input) };
             match found {
-                Ok(Some(hit)) => return Some(self.accept(hit)),
+                Ok(Some(hit)) => return Some(self.accept(detectors, input, hit)),
                 Ok(None) => self.pos += 1,
                 Err(Open) => return None,
             }
@@ -96,37 +102,43 @@ impl Scan {
         self.pos.saturating_sub(CONTEXT + 4)
     }
 
-    fn accept(&mut self, hit: Hit) -> Piece {
+    fn accept(&mut self, detectors: &Detectors, input: &Input<'_>, hit: Hit) -> Piece {
         let start = self.pos;
-        self.decide(hit.end);
         if hit.rule.kind == Kind::CreditCard {
             self.card = Some(self.forgotten + hit.end as u64);
         }
+        self.decide(detectors, input, hit.end);
         self.running = hit.tail.map(|tail| (hit.rule, tail));
         Piece { start, end: hit.end, rule: hit.rule, first: true, last: hit.tail.is_none() }
     }
 
-    fn decide(&mut self, end: usize) {
-        self.pos = end;
+    fn decide(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) {
+        let start = std::mem::replace(&mut self.pos, end);
         self.addresses.decide(end);
-        self.heard.missed(end);
+        let near_card = self.near_card();
+        self.heard.matched(detectors, input, start..end, near_card);
     }
 
     /// Passes over what no detector has to be asked about.
     fn pass(&mut self, detectors: &Detectors, input: &Input<'_>, limit: usize) {
         let mut end = self.addresses.next(input.bytes, self.pos).map_or(limit, |address| address.min(limit));
         if let Some(custom) = &detectors.custom {
-            self.custom = custom.next(input.bytes, self.custom.max(self.pos), end);
-            end = end.min(self.custom);
+            end = end.min(self.next_custom(custom, input, end));
         }
         self.pos = self.walk(detectors, input, end);
+    }
+
+    #[inline(never)]
+    fn next_custom(&mut self, custom: &CustomPatterns, input: &Input<'_>, end: usize) -> usize {
+        self.custom = custom.next(input.bytes, self.custom.max(self.pos), end);
+        self.custom
     }
 
     /// The first place from `pos` to `end` where a value of a known kind may begin, a word at a time.
     fn walk(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) -> usize {
         let bytes = input.bytes;
         let mut at = self.pos;
-        if at < end && screen::alnum(input.before(at, 1)) {
+        if at < end && bytes::alnum(input.before(at, 1)) {
             at = self.leave_word(detectors, input, end);
         }
         while at < end {
@@ -157,7 +169,7 @@ impl Scan {
                     return stop;
                 }
             }
-            at = stop + usize::from(!screen::alnum(b));
+            at = stop + usize::from(!bytes::alnum(b));
         }
         at.min(end)
     }
@@ -165,7 +177,7 @@ impl Scan {
     /// Passes over the rest of the word `pos` is in or just behind.
     #[inline(never)]
     fn leave_word(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) -> usize {
-        let (start, stop) = (word_start(input.bytes, self.pos), screen::word_end(input.bytes, self.pos, end + GROUP));
+        let (start, stop) = (word_start(input.bytes, self.pos), bytes::word_end(input.bytes, self.pos, end + GROUP));
         let (first, last) = (input.before(start + 1, 1), input.before(stop, 1));
         if stop < end && heard::may_tell(first, last, stop - start) {
             let near_card = self.near_card();
@@ -186,19 +198,23 @@ impl Scan {
         Place { detectors, input, heard: &mut self.heard, at, near_card }
     }
 
-    /// Asks every detector that could begin at `pos`. Secrets come first; of the others the longest match counts.
+    /// Asks what may begin at `pos`, all or only whether an address does. Secrets come first; of the others the longest match counts.
+    #[inline(never)]
     fn ask(&mut self, detectors: &Detectors, input: &Input<'_>) -> Found {
         let at = self.pos;
         let (last, b) = (input.before(at, 1), input.at(at)?);
         let address = self.addresses.at(input, at);
         let begins = may_begin(last, b);
+        if self.addresses.begins(at) && detectors.custom.is_none() && self.place(detectors, input, at).idle() {
+            return address;
+        }
         if !begins && detectors.custom.is_none() || matches!(b, 0x80..=0xBF) {
             return address;
         }
         // No detector sees further than a stream may hold back.
         let cut = input.bytes.get(..at + HOLD);
         let seen = &Input { bytes: cut.unwrap_or(input.bytes), ended: input.ended || cut.is_some() };
-        if begins && let Some(secret) = secret(seen, at, last, b)? {
+        if begins && let Some(secret) = secret(seen, at, (last, b), &mut self.heard.values)? {
             return Ok(Some(secret));
         }
         let mut longest = Longest { input, best: address? };
@@ -211,13 +227,15 @@ impl Scan {
 
     /// Asks about the beginning of the last word, which is still arriving and may become an e-mail address: only a credential can
     /// be told sooner, by its first bytes.
+    #[inline(never)]
     fn ask_early(&mut self, input: &Input<'_>) -> Found {
         let at = self.pos;
         let &[a, b, c] = input.slice(at, at + 3) else { return Err(Open) };
         if self.cleared == Some(at) {
             return Err(Open);
         }
-        if may_begin(input.before(at, 1), a) && token_formats::may_begin(a, b, c)
+        if may_begin(input.before(at, 1), a)
+            && token_formats::may_begin(a, b, c)
             && let Some(token) = secrets::token(input, at, a)?
         {
             return Ok(Some(token));
@@ -267,7 +285,7 @@ const GROUP: usize = 5;
 /// Where the word around `at` begins, unless it is a long one.
 fn word_start(bytes: &[u8], at: usize) -> usize {
     let left = bytes.get(at.saturating_sub(WORD)..at).unwrap_or_default();
-    at - left.iter().rev().take_while(|&&b| screen::alnum(b)).count()
+    at - left.iter().rev().take_while(|&&b| bytes::alnum(b)).count()
 }
 
 /// The longest match so far; of equal ones the first.
@@ -288,8 +306,11 @@ impl Longest<'_> {
     }
 }
 
-fn secret(input: &Input<'_>, at: usize, last: u8, b: u8) -> Found {
-    if b == b'-' && last != b'-' && let Some(key) = secrets::private_key(input, at)? {
+fn secret(input: &Input<'_>, at: usize, (last, b): (u8, u8), values: &mut Values) -> Found {
+    if b == b'-'
+        && last != b'-'
+        && let Some(key) = secrets::private_key(input, at)?
+    {
         return Ok(Some(key));
     }
     if let Some(token) = secrets::token(input, at, b)? {
@@ -298,5 +319,5 @@ fn secret(input: &Input<'_>, at: usize, last: u8, b: u8) -> Found {
     if let Some(password) = secrets::url_password(input, at)? {
         return Ok(Some(password));
     }
-    secrets::assigned(input, at)
+    secrets::assigned(input, at, values)
 }

@@ -1,8 +1,8 @@
 //! The words to the left of a value: they decide whether digits are a telephone number, an invoice or a year. Nothing ever looks
 //! to the right, which would hold a stream back.
 
+use super::bytes;
 use super::matching::Input;
-use super::screen;
 
 /// What the nearest telling word to the left speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,28 +48,33 @@ impl Topics {
 fn telling(left: &[u8]) -> Option<(usize, Topic)> {
     let mut end = left.len();
     loop {
-        let stop = end - left.get(..end)?.iter().rev().take_while(|&&b| !screen::letter(b)).count();
-        let start = stop - left.get(..stop)?.iter().rev().take_while(|&&b| screen::letter(b)).count();
+        let stop = end - left.get(..end)?.iter().rev().take_while(|&&b| !bytes::letter(b)).count();
+        let start = stop - left.get(..stop)?.iter().rev().take_while(|&&b| bytes::letter(b)).count();
         let word = left.get(start..stop).filter(|word| !word.is_empty())?;
-        let topic = if word.is_ascii() { spoken(word) } else { elsewhere(word, left.get(stop).copied()) };
-        if let Some(topic) = topic {
-            return Some((start, topic));
+        let told = if word.is_ascii() { spoken(word).map(|topic| (0, topic)) } else { elsewhere(word, left.get(stop).copied()) };
+        if let Some((place, topic)) = told {
+            return Some((start + place, topic));
         }
         end = start;
     }
 }
 
-/// What a word speaks of that is not of ASCII letters alone: one of another language, or the last telling one of a script without
-/// spaces.
-fn elsewhere(word: &[u8], next: Option<u8>) -> Option<Topic> {
+/// What a word speaks of that is not of ASCII letters alone, and from where on: a word of another language, or the last telling
+/// part of a script without spaces.
+fn elsewhere(word: &[u8], next: Option<u8>) -> Option<(usize, Topic)> {
     const WORDS: &[&str] = &["téléphone", "teléfono", "tél", "móvil", "телефон"];
     const PARTS: &[&str] = &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처"];
-    if WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) || next == Some(b'.') && word == "тел".as_bytes() {
-        return Some(Topic::Phone);
+    if WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) || next == Some(b'.') && word == "тел".as_bytes()
+    {
+        return Some((0, Topic::Phone));
     }
     let holds = |part: &[u8]| PARTS.iter().any(|known| memchr::memmem::find(part, known.as_bytes()).is_some());
     let of = |part: &[u8]| if part.is_ascii() { spoken(part) } else { holds(part).then_some(Topic::Phone) };
-    word.chunk_by(|a, b| a.is_ascii() == b.is_ascii()).rev().find_map(of)
+    let mut start = word.len();
+    word.chunk_by(|a, b| a.is_ascii() == b.is_ascii()).rev().find_map(|part| {
+        start -= part.len();
+        Some((start, of(part)?))
+    })
 }
 
 /// The topic a word speaks of.

@@ -2,10 +2,12 @@
 //! or a person's name is personal data. Each word and sign is looked at once, when it is passed; afterwards a position need only
 //! be compared with how far an announcement reaches. An announcement says "look closer here", never more.
 
+use super::bytes;
 use super::candidates::Detectors;
 use super::context::Topics;
 use super::matching::Input;
-use super::{numbers, secrets, words};
+use super::secrets::{self, Values};
+use super::{numbers, words};
 use std::ops::Range;
 
 /// How far behind `://` a password may begin, in bytes.
@@ -26,6 +28,8 @@ pub(super) struct Heard {
     any: usize,
     /// What numbers are about.
     pub topics: Topics,
+    /// What was read as an assigned value.
+    pub values: Values,
 }
 
 impl Heard {
@@ -52,7 +56,10 @@ impl Heard {
     pub fn word(&mut self, detectors: &Detectors, input: &Input<'_>, word: Range<usize>, near_card: bool) {
         let end = word.end;
         let text = input.slice(word.start, end);
-        let Some((_, topic)) = TELLING.iter().find(|(word, _)| word.len() == text.len() && text.eq_ignore_ascii_case(word)) else { return };
+        let Some((_, topic)) = TELLING.iter().find(|(word, _)| word.len() == text.len() && text.eq_ignore_ascii_case(word))
+        else {
+            return;
+        };
         let named = match topic {
             Telling::Secret => {
                 self.secret = self.secret.max(secrets::announced_in_words(input, end).unwrap_or(0));
@@ -73,16 +80,25 @@ impl Heard {
     pub fn sign(&mut self, input: &Input<'_>, at: usize) {
         match input.bytes.get(at) {
             Some(b'/') if input.before(at, 1) == b'/' && input.before(at, 2) == b':' => self.password = at + URL,
+            // Of several signs the last one speaks.
+            Some(b'=' | b':') if matches!(input.bytes.get(at + 1), Some(b'=' | b':')) => return,
             Some(b'=' | b':') => self.secret = self.secret.max(secrets::announced(input, at).unwrap_or(0)),
             _ => return,
         }
         self.reach();
     }
 
-    /// A match ended at `at`: what it announced was not heard.
-    pub fn missed(&mut self, at: usize) {
-        (self.secret, self.password, self.named) = (at + NAMED, at + URL, at + NAMED);
-        self.reach();
+    /// A match is passed: its last bytes may announce what follows.
+    pub fn matched(&mut self, detectors: &Detectors, input: &Input<'_>, range: Range<usize>, near_card: bool) {
+        let mut at = range.start.max(range.end.saturating_sub(URL));
+        while at < range.end {
+            let stop = bytes::word_end(input.bytes, at, range.end).min(range.end);
+            if may_tell(input.before(at + 1, 1), input.before(stop, 1), stop - at) {
+                self.word(detectors, input, at..stop, near_card);
+            }
+            self.sign(input, stop.min(range.end - 1));
+            at = stop + 1;
+        }
     }
 
     /// The first `bytes` of the buffer are gone.
@@ -91,6 +107,7 @@ impl Heard {
             *offset = offset.saturating_sub(bytes);
         }
         self.topics.forget(bytes);
+        self.values.forget(bytes);
     }
 
     fn reach(&mut self) {

@@ -21,6 +21,7 @@
 //! spelled out or in other scripts, values taken apart by markup.
 
 mod addresses;
+mod bytes;
 mod candidates;
 mod context;
 mod custom;

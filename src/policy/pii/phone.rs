@@ -1,5 +1,6 @@
 //! Telephone numbers: international ones, those in North American shape, and any plausible one where the text speaks of phones.
 
+use super::bytes;
 use super::context::{Topic, Topics};
 use super::matching::{Found, Hit, Input, Kind, Open, is_word};
 use super::numbers::{Digits, begins};
@@ -43,19 +44,23 @@ pub(super) fn phone(input: &Input<'_>, at: usize, topics: &mut Topics) -> Found 
 }
 
 /// Whether there are enough digits for any telephone number: spares most numbers a look at their context.
-pub(super) fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
-    let mut digits = 0;
-    for i in at..at + LONGEST {
-        match input.at(i)? {
+fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
+    let ahead = input.slice(at, input.bytes.len().min(at + LONGEST));
+    let (mut digits, mut bracketed) = (0, false);
+    for &b in ahead {
+        match b {
             b'0'..=b'9' => digits += 1,
-            b' ' | b'+' | b'(' | b')' | b'-' | b'.' | b'/' => {}
-            _ => break,
+            b'+' if digits == 0 => {}
+            b'(' if !bracketed => bracketed = true,
+            b'+' | b'(' => return Ok(false),
+            _ if bytes::joins(b) => {}
+            _ => return Ok(false),
         }
         if digits == 7 {
             return Ok(true);
         }
     }
-    Ok(false)
+    if ahead.len() < LONGEST && !input.ended { Err(Open) } else { Ok(false) }
 }
 
 /// Whether digits can be the beginning of `ddd-ddd-dddd`, `1 ddd ...` or `00...`: all a number without a telling word may be.

@@ -3,95 +3,11 @@
 //!
 //! A screen never decides that something is found, and when a byte it needs has not arrived it lets the detectors speak.
 
+use super::bytes::{self, ALNUM, DIGIT, GRAPHIC, JOINS, LEADS, OPENS, TELLS, alnum, class};
 use super::candidates::Detectors;
 use super::heard::Heard;
 use super::matching::{Input, is_word};
 use super::{numbers, phone, secrets, token_formats, validators, words};
-
-const ALNUM: u16 = 1;
-const LOCAL: u16 = 2;
-const OPENS: u16 = 4;
-const LEADS: u16 = 8;
-const GRAPHIC: u16 = 16;
-const DIGIT: u16 = 32;
-const JOINS: u16 = 64;
-const TELLS: u16 = 128;
-const LETTER: u16 = 256;
-const NAMED: u16 = 512;
-
-/// What a byte can be part of.
-static CLASSES: [u16; 256] = {
-    let mut classes = [0; 256];
-    let mut b = 0u8;
-    loop {
-        let mut class = 0;
-        if b.is_ascii_alphanumeric() {
-            class |= ALNUM;
-        }
-        if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | 0xC3..=0xC9) {
-            class |= LOCAL;
-        }
-        if matches!(b, b'+' | b'(' | b':' | b'-' | b'_') {
-            class |= OPENS;
-        }
-        if matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | 0x1D) {
-            class |= LEADS;
-        }
-        if b.is_ascii_graphic() {
-            class |= GRAPHIC;
-        }
-        if b.is_ascii_digit() {
-            class |= DIGIT;
-        }
-        // What may stand between the digits of a telephone number, and so between those of any other.
-        if matches!(b, b' ' | b'+' | b'(' | b')' | b'-' | b'.' | b'/') {
-            class |= JOINS;
-        }
-        if matches!(b, b'=' | b':' | b'/') {
-            class |= TELLS;
-        }
-        if b.is_ascii_alphabetic() || b >= 0x80 {
-            class |= LETTER;
-        }
-        if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.') {
-            class |= NAMED;
-        }
-        classes[b as usize] = class;
-        if b == u8::MAX {
-            break;
-        }
-        b += 1;
-    }
-    classes
-};
-
-#[inline]
-fn class(b: u8) -> u16 {
-    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
-}
-
-#[inline]
-pub(super) fn alnum(b: u8) -> bool {
-    class(b) & ALNUM != 0
-}
-
-/// Whether `b` may stand in the local part of an e-mail address (the first byte of a letter beyond ASCII included).
-#[inline]
-pub(super) fn local(b: u8) -> bool {
-    class(b) & LOCAL != 0
-}
-
-/// Whether `b` is a letter, of any alphabet.
-#[inline]
-pub(super) fn letter(b: u8) -> bool {
-    class(b) & LETTER != 0
-}
-
-/// Whether `b` may stand in the name of a value.
-#[inline]
-pub(super) fn named(b: u8) -> bool {
-    class(b) & NAMED != 0
-}
 
 /// Whether a value may begin with the byte at `at`, which is no letter or digit, or it may end an announcement, see
 /// [`Heard::sign`].
@@ -101,88 +17,10 @@ pub(super) fn telling(bytes: &[u8], at: usize, b: u8) -> bool {
         && bytes.get(at + 1).is_none_or(|&next| match b {
             b'-' => next == b'-',
             b'_' => token_formats::pair_begins(b, next),
+            b'/' => at.checked_sub(1).and_then(|i| bytes.get(i)) == Some(&b'/'),
             b'(' | b'+' => class(next) & DIGIT != 0 || matches!(next, b'(' | b'+'),
             _ => true,
         })
-}
-
-/// Where the letters and digits that go on from `at` end; those behind `most` hardly matter and may be left out.
-#[inline]
-pub(super) fn word_end(bytes: &[u8], at: usize, most: usize) -> usize {
-    Word::at(bytes, at).end(bytes, at, most)
-}
-
-/// The first eight bytes of a word, or of what stands between words. Zeros stand for what has not arrived.
-#[derive(Clone, Copy)]
-pub(super) struct Word {
-    bytes: u64,
-    /// The highest bit of each byte that is neither letter nor digit.
-    others: u64,
-}
-
-impl Word {
-    /// Reads at a place in a text.
-    #[inline]
-    pub fn at(text: &[u8], at: usize) -> Word {
-        let bytes = match text.get(at..).and_then(|rest| rest.first_chunk()) {
-            Some(&eight) => u64::from_le_bytes(eight),
-            None => last_bytes(text, at),
-        };
-        Word { bytes, others: others(bytes) }
-    }
-
-    /// Whether it begins with something else than a letter or a digit.
-    #[inline]
-    pub fn is_empty(self) -> bool {
-        self.others & 0x80 != 0
-    }
-
-    #[inline]
-    pub fn first(self) -> u8 {
-        self.bytes as u8
-    }
-
-    /// Whether it may begin a value by its first three bytes: a number, a token, an account. Most words do not, and of one that
-    /// has not arrived nothing can be said.
-    #[inline]
-    pub fn is_striking(self) -> bool {
-        let [a, b, c, ..] = self.bytes.to_le_bytes();
-        a.is_ascii_digit() || token_formats::may_begin(a, b, c) || c.is_ascii_digit() && a.is_ascii_uppercase() || c == 0
-    }
-
-    /// Where the word that begins at `at` ends; what lies behind `most` hardly matters and may be left out.
-    #[inline]
-    pub fn end(mut self, text: &[u8], mut at: usize, most: usize) -> usize {
-        while self.others == 0 && at < most {
-            at += 8;
-            self = Word::at(text, at);
-        }
-        (at + self.others.trailing_zeros() as usize / 8).min(text.len())
-    }
-}
-
-/// The bytes from `at` on where fewer than eight are left.
-#[inline(never)]
-fn last_bytes(text: &[u8], at: usize) -> u64 {
-    let rest = text.get(at..).unwrap_or_default();
-    match text.last_chunk() {
-        Some(&eight) if !rest.is_empty() => u64::from_le_bytes(eight) >> (64 - 8 * rest.len()),
-        _ => rest.iter().rev().fold(0, |bytes, &b| bytes << 8 | u64::from(b)),
-    }
-}
-
-/// The highest bit of each of eight bytes that is neither letter nor digit.
-#[inline]
-fn others(bytes: u64) -> u64 {
-    const fn each(b: u8) -> u64 {
-        u64::from_ne_bytes([b; 8])
-    }
-    let low = bytes & each(0x7F);
-    let lower = low | each(0x20);
-    // Adding carries into the highest bit of a byte when it is at least the first, or more than the last, of a range.
-    let letter = (lower + each(0x80 - b'a')) & !(lower + each(0x7F - b'z'));
-    let digit = (low + each(0x80 - b'0')) & !(low + each(0x7F - b'9'));
-    (!(letter | digit) | bytes) & each(0x80)
 }
 
 /// Whether any value of a known kind may begin with `b` behind `last`: never inside a word.
@@ -192,7 +30,7 @@ pub(super) fn may_begin(last: u8, b: u8) -> bool {
     if class & ALNUM != 0 {
         return !alnum(last);
     }
-    class & OPENS != 0 || class & GRAPHIC != 0 && self::class(last) & LEADS != 0 || b >= 0xC0 && last < 0x80 && !is_word(last)
+    class & OPENS != 0 || class & GRAPHIC != 0 && bytes::class(last) & LEADS != 0 || b >= 0xC0 && last < 0x80 && !is_word(last)
 }
 
 /// A place in a text, what was heard before it, and who is looking.
@@ -206,6 +44,15 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Whether no value of a known kind, e-mail addresses apart, begins here.
+    pub fn idle(self) -> bool {
+        match self.input.bytes.get(self.at) {
+            Some(&b) if alnum(b) => alnum(self.input.before(self.at, 1)) || self.idle_word(b),
+            Some(&b) => self.idle_sign(b),
+            None => false,
+        }
+    }
+
     /// Whether, at the beginning of a word, every detector of a known kind is certain to find nothing, e-mail and IPv6 addresses
     /// apart.
     #[inline]
@@ -213,7 +60,9 @@ impl Place<'_> {
         let (input, at) = (self.input, self.at);
         let ahead = input.bytes.get(at + 1..).unwrap_or_default();
         let &[second, third, ..] = ahead else { return self.idle_at_the_end(b, ahead) };
-        if token_formats::may_begin(b, second, third) && secrets::token(input, at, b) != Ok(None) || self.heard.anything(at) && self.announced(b) {
+        if token_formats::may_begin(b, second, third) && secrets::token(input, at, b) != Ok(None)
+            || self.heard.anything(at) && self.announced(b)
+        {
             return false;
         }
         if class(b) & DIGIT != 0 {
@@ -250,8 +99,8 @@ impl Place<'_> {
         }
         match b {
             b':' => second != b':' || last == b':' || is_word(last),
-            b'+' if second.is_ascii_digit() || second == b'(' => phone::digits_ahead(input, at) == Ok(false),
-            b'(' if second.is_ascii_digit() || second == b'+' => phone::digits_ahead(input, at) == Ok(false),
+            b'+' if second.is_ascii_digit() || second == b'(' => phone::phone(input, at, &mut self.heard.topics) == Ok(None),
+            b'(' if second.is_ascii_digit() || second == b'+' => phone::phone(input, at, &mut self.heard.topics) == Ok(None),
             b'-' => second != b'-' || last == b'-' || input.starts_with(at, b"-----BEGIN ") == Ok(false),
             b'_' => !token_formats::pair_begins(b, second),
             _ => true,
@@ -261,8 +110,8 @@ impl Place<'_> {
     /// Whether what was heard may announce a value that begins here with `b`.
     fn announced(&mut self, b: u8) -> bool {
         let Self { detectors, input, at, near_card, .. } = *self;
-        if self.heard.secret(at) && secrets::behind_name(input, at)
-            || self.heard.password(at) && input.before(at, 1) == b':' && secrets::behind_user(input, at)
+        if self.heard.secret(at) && secrets::assigned(input, at, &mut self.heard.values) != Ok(None)
+            || self.heard.password(at) && secrets::url_password(input, at) != Ok(None)
         {
             return true;
         }

@@ -1,11 +1,12 @@
 //! Credentials: tokens known by their prefix, web tokens, private keys, passwords in URLs, and values assigned to a telling name.
 
+use super::bytes;
 use super::matching::{Found, Hit, Input, Kind, Open, Set, Tail, is_word};
-use super::screen;
 use super::token_formats::{Format, formats_at};
 use super::validators::{distinct, entropy, goes_on, placeholder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::ops::Range;
 
 /// A credential known by its first bytes.
 pub(super) fn token(input: &Input<'_>, at: usize, first: u8) -> Found {
@@ -148,14 +149,45 @@ enum Name {
     Bearer,
 }
 
+/// How much of an assigned value is looked at, in bytes.
+const VALUE: usize = 128;
+
+/// The last run of bytes that was read as a value: names and values that follow each other without a gap are one run, and read
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    read: Range<usize>,
+}
+
+impl Values {
+    /// Where the value that begins at `at` ends; it is cut at [`VALUE`] bytes.
+    fn end(&mut self, input: &Input<'_>, at: usize) -> Result<usize, Open> {
+        if !self.read.contains(&at) {
+            self.read = at..at;
+        }
+        let limit = at + VALUE;
+        let ahead = input.slice(self.read.end, limit.min(input.bytes.len()));
+        self.read.end += ahead.iter().take_while(|&&b| Set::Value.has(b)).count();
+        if self.read.end < limit {
+            input.at(self.read.end)?;
+        }
+        Ok(self.read.end.min(limit))
+    }
+
+    /// The first `bytes` of the text are gone.
+    pub fn forget(&mut self, bytes: usize) {
+        self.read = self.read.start.saturating_sub(bytes)..self.read.end.saturating_sub(bytes);
+    }
+}
+
 /// A value assigned to a name that promises a secret: `api_key = "..."`, `password: ...`, `Authorization: Bearer ...`.
-pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
+pub(super) fn assigned(input: &Input<'_>, at: usize, values: &mut Values) -> Found {
     let Some((name, quoted)) = name_before(input, at) else { return Ok(None) };
     if !Set::Value.has(input.at(at)?) || matches!(input.at(at)?, b':' | b'=' | b'$' | b'*' | b'@' | b'|') {
         return Ok(None);
     }
-    let mut end = input.run(at, at + 128, |b| Set::Value.has(b))?;
-    let long = end == at + 128;
+    let mut end = values.end(input, at)?;
+    let long = end == at + VALUE;
     if !long && matches!(input.at(end)?, b'(' | b'[' | b'{' | b'<') {
         return Ok(None);
     }
@@ -173,6 +205,9 @@ pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
 
 fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    if digits == 0 && (name != Name::Password || !quoted) {
+        return false;
+    }
     let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let mixed = digits > 0 && letters > 0;
     // `config.api_key2` is code, not a token.
@@ -188,11 +223,6 @@ fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     likely && !placeholder(value) && !value.windows(2).any(|w| w == b"${" || w == b"::")
 }
 
-/// Whether the text to the left names a secret that begins at `at`.
-pub(super) fn behind_name(input: &Input<'_>, at: usize) -> bool {
-    name_before(input, at).is_some()
-}
-
 /// The name to the left of a value, and whether a quote stands between them.
 fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     if !matches!(input.before(at, 1), b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | 0x1D) {
@@ -201,13 +231,13 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     // Prose: behind one space only `bearer` and `is` tell anything.
     let end = input.before(at, 2);
     if input.before(at, 1) == b' '
-        && !is_joint(end)
+        && !bytes::joint(end)
         && !matches!((input.before(at, 3) | 32, end | 32), (b'e', b'r') | (b'i', b's'))
     {
         return None;
     }
     let left = input.left(at, NAME);
-    let gap = left.iter().rev().take(GAP).take_while(|&&b| is_joint(b)).count();
+    let gap = left.iter().rev().take(GAP).take_while(|&&b| bytes::joint(b)).count();
     let (head, signs) = left.split_at_checked(left.len() - gap)?;
     let quoted = matches!(signs.last(), Some(b'"' | b'\'' | b'`' | 0x1D));
     let word = name_at_end(head);
@@ -228,7 +258,7 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
 /// Whether the `=` or `:` at `at` stands behind a name that may promise a secret, and how far from there its value may begin.
 pub(super) fn announced(input: &Input<'_>, at: usize) -> Option<usize> {
     let left = input.left(at, NAME + GAP);
-    let gap = left.iter().rev().take(GAP - 1).take_while(|&&b| is_joint(b)).count();
+    let gap = left.iter().rev().take(GAP - 1).take_while(|&&b| bytes::joint(b)).count();
     let head = left.get(..left.len() - gap)?;
     let word = name_at_end(head);
     // Of a long name a value further on sees less.
@@ -241,7 +271,7 @@ const GAP: usize = 8;
 
 /// The name that ends where the text ends.
 fn name_at_end(text: &[u8]) -> &[u8] {
-    let letters = text.iter().rev().take_while(|&&b| screen::named(b)).count();
+    let letters = text.iter().rev().take_while(|&&b| bytes::named(b)).count();
     text.get(text.len() - letters..).unwrap_or_default()
 }
 
@@ -259,11 +289,6 @@ pub(super) fn announced_in_words(input: &Input<'_>, at: usize) -> Option<usize> 
     announces.then_some(at + GAP)
 }
 
-/// What may stand between a name and its value.
-fn is_joint(b: u8) -> bool {
-    matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D)
-}
-
 /// What a name promises: one look at each of its letters.
 fn name(word: &[u8]) -> Option<Name> {
     /// By its first letter, the second letters of all that tells.
@@ -277,7 +302,8 @@ fn name(word: &[u8]) -> Option<Name> {
         }
         pairs
     };
-    let ends_in_key = word.len() > 4 && word.get(word.len() - 4..).is_some_and(|w| matches!(w, [b'_' | b'-', key @ ..] if key.eq_ignore_ascii_case(b"key")));
+    let ends_in_key = word.len() > 4
+        && word.get(word.len() - 4..).is_some_and(|w| matches!(w, [b'_' | b'-', key @ ..] if key.eq_ignore_ascii_case(b"key")));
     let (mut key, mut other) = (ends_in_key, false);
     for (at, pair) in word.windows(2).enumerate() {
         let &[first, second] = pair else { continue };

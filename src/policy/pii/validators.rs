@@ -19,7 +19,7 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
 pub(super) struct CardNumber {
     len: usize,
     prefix: u32,
-    first: u8,
+    last: u8,
     varied: bool,
     /// The lengths the issuer uses, a bit each.
     lengths: u32,
@@ -32,18 +32,17 @@ impl CardNumber {
     pub fn push(&mut self, digit: u8) -> bool {
         let d = u32::from(digit.wrapping_sub(b'0'));
         self.sums = (self.sums.1 + d, self.sums.0 + d * 2 - if d > 4 { 9 } else { 0 });
-        self.varied |= self.len > 0 && digit != self.first;
-        self.first = digit;
+        self.varied |= self.len > 0 && digit != self.last;
+        self.last = digit;
         self.len += 1;
-        match self.len {
-            1 | 2 | 5 => self.prefix = self.prefix * 10 + d,
-            3 | 4 | 6 => {
-                self.prefix = self.prefix * 10 + d;
-                self.lengths = lengths(self.prefix, self.len);
-            }
-            _ => {}
+        if self.len > 6 {
+            return self.len <= 19;
         }
-        self.len < 3 || self.lengths != 0 && self.len <= 19
+        self.prefix = self.prefix * 10 + d;
+        if matches!(self.len, 3 | 6) {
+            self.lengths = lengths(self.prefix, self.len);
+        }
+        self.len < 3 || self.lengths != 0
     }
 
     /// How many digits were read.
@@ -184,21 +183,22 @@ pub(super) fn distinct(text: &[u8]) -> u32 {
 
 /// What documentation writes where a secret would stand.
 pub(super) fn placeholder(text: &[u8]) -> bool {
-    distinct(text) < 5 || text.iter().enumerate().any(|(at, b)| {
-        let words: &[&[u8]] = match b | 0x20 {
-            b'c' => &[b"changeme"],
-            b'd' => &[b"dummy"],
-            b'e' => &[b"example"],
-            b'p' => &[b"placeholder"],
-            b'r' => &[b"redacted", b"replace"],
-            b'x' => &[b"xxxx"],
-            b'y' => &[b"your"],
-            b'*' => &[b"****"],
-            b'.' => &[b"...."],
-            _ => return false,
-        };
-        words.iter().any(|word| goes_on(text, at, word))
-    })
+    distinct(text) < 5
+        || text.iter().enumerate().any(|(at, b)| {
+            let words: &[&[u8]] = match b | 0x20 {
+                b'c' => &[b"changeme"],
+                b'd' => &[b"dummy"],
+                b'e' => &[b"example"],
+                b'p' => &[b"placeholder"],
+                b'r' => &[b"redacted", b"replace"],
+                b'x' => &[b"xxxx"],
+                b'y' => &[b"your"],
+                b'*' => &[b"****"],
+                b'.' => &[b"...."],
+                _ => return false,
+            };
+            words.iter().any(|word| goes_on(text, at, word))
+        })
 }
 
 /// Whether `text` goes on with `word` at `at`, in letters of any case.

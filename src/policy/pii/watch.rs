@@ -46,6 +46,7 @@ impl PiiWatch {
         PiiWatch { carry, redaction: Redaction::new(shared) }
     }
 
+    #[inline]
     fn advance(&mut self, ended: bool, out: &mut Released) -> Flow {
         let flow = self.redaction.advance(self.carry.view(), ended, out);
         let settled = self.redaction.scan.settled();
@@ -62,6 +63,7 @@ impl Redaction {
     }
 
     /// Decides what can be decided and reports it.
+    #[inline]
     pub fn advance(&mut self, view: View<'_>, ended: bool, out: &mut Released) -> Flow {
         if self.blocked {
             return Flow::Block;
@@ -77,6 +79,7 @@ impl Redaction {
         Flow::Continue
     }
 
+    #[inline(never)]
     fn report(&mut self, view: View<'_>, piece: &Piece, out: &mut Released) -> Flow {
         let range = view.place(piece.start)..view.place(piece.end);
         let value = view.text().get(piece.start..piece.end).unwrap_or_default();
