@@ -219,3 +219,23 @@ fn others(bytes: u64) -> u64 {
     let digit = (low + each(0x80 - b'0')) & !(low + each(0x7F - b'9'));
     (!(letter | digit) | bytes) & each(0x80)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_bytes_at_a_time_say_what_one_by_one_say(
+            text in prop::collection::vec(prop_oneof![4 => prop::sample::select(b"aZ09_@[`{/: ".to_vec()), 1 => any::<u8>()], 0..40),
+            at in 0usize..40,
+        ) {
+            let at = at.min(text.len());
+            let letters = text[at..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+            prop_assert_eq!(word_end(&text, at, text.len()), at + letters);
+            prop_assert_eq!(Word::at(&text, at).is_empty(), letters == 0);
+            prop_assert_eq!(find(&text, b'@', at), text[at..].iter().position(|&b| b == b'@').map(|n| at + n));
+        }
+    }
+}
