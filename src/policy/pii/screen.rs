@@ -142,9 +142,9 @@ impl Place<'_> {
         let ssn = count == 9 || count == 3 && joined(b"- .");
         let ipv4 = count <= 3 && joined(b".");
         let topics = &mut self.heard.topics;
-        !(card && numbers::card(input, at) != Ok(None))
-            && !(ssn && numbers::ssn(input, at, topics) != Ok(None))
-            && !(ipv4 && numbers::ipv4(input, at) != Ok(None))
+        (!card || numbers::card(input, at) == Ok(None))
+            && (!ssn || numbers::ssn(input, at, topics) == Ok(None))
+            && (!ipv4 || numbers::ipv4(input, at) == Ok(None))
             && phone::phone(input, at, topics) == Ok(None)
     }
 }

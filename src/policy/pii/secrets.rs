@@ -307,7 +307,7 @@ fn name(word: &[u8]) -> Option<Name> {
     let (mut key, mut other) = (ends_in_key, false);
     for (at, pair) in word.windows(2).enumerate() {
         let &[first, second] = pair else { continue };
-        if !PAIRS.get(usize::from(first & 31)).is_some_and(|seconds| seconds >> (second & 31) & 1 == 1) {
+        if PAIRS.get(usize::from(first & 31)).is_none_or(|seconds| seconds >> (second & 31) & 1 == 0) {
             continue;
         }
         let holds = |words: &[&[u8]]| words.iter().any(|part| goes_on(word, at, part));
