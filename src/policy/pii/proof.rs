@@ -105,13 +105,16 @@ const EXPENSIVE: &[&str] = &[
     "A ", "DE89 ", "é", "\"", "=", "= ", "_", "00 ", "0", "dapi", "Name: Ab ", "password: a ",
 ];
 
+/// Bytes looked at for each byte of a text, at most.
+const MOST: f64 = 120.0;
+
 #[test]
 fn the_work_grows_no_faster_than_the_text() {
     let detector = detector(screened());
     for unit in EXPENSIVE {
         let (short, long) = (work_per_byte(&detector, unit, 8 << 10), work_per_byte(&detector, unit, 64 << 10));
         assert!(long <= short * 1.25 + 1.0, "{unit:?}: {short} a byte, then {long}");
-        assert!(long <= 1500.0, "{unit:?}: {long} a byte");
+        assert!(long <= MOST, "{unit:?}: {long} a byte");
     }
 }
 
@@ -145,7 +148,7 @@ fn a_search_for_expensive_texts_stays_below_the_bound() {
     }
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     worst.iter().take(10).for_each(|(cost, unit)| println!("{cost:8.1} {unit:?}"));
-    assert!(worst.iter().all(|(cost, _)| *cost <= 1500.0));
+    assert!(worst.iter().all(|(cost, _)| *cost <= MOST));
 }
 
 /// What stands between values, and what values are made of.
