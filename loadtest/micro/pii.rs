@@ -12,54 +12,90 @@
 //! The texts are made up here: prose, source code, log lines, JSON, a conversation, and inputs chosen to be expensive.
 
 use kt::openai::chunk::{AnswerChannel, AnswerKind};
+use kt::openai::request::{Endpoint, Prompt};
 use kt::policy::pii::{PiiDetector, PiiSettings};
 use kt::policy::{Policy, Released};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: pii batch|stream|find prose|code|logs|json|chat|all|UNIT [ROUNDS]
+const USAGE: &str = "usage: pii batch|find|BYTES prose|code|logs|json|chat|all|UNIT [ROUNDS]
 
-batch   each text in one piece through a watch, as a prompt is read
-stream  the same in pieces of four bytes, as an answer arrives
+batch   each text is the content of a prompt
+BYTES   each text arrives as an answer does, in pieces of so many bytes
 find    only the search
 UNIT    any other word is repeated to fill a text";
 
 /// Bytes of every text.
 const SIZE: usize = 64 << 10;
-/// Bytes of a piece of a stream: about a token.
-const PIECE: usize = 4;
+
+/// How a text is looked at.
+#[derive(Clone, Copy)]
+enum Mode {
+    Batch,
+    Find,
+    Stream(usize),
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (mode, corpus) = (args.first().map_or("", String::as_str), args.get(1).map_or("", String::as_str));
+    let (mode, corpus) = (args.first().and_then(|word| mode(word)), args.get(1).map_or("", String::as_str));
     let rounds = args.get(2).map_or(Ok(1), |n| n.parse::<u32>());
-    let (Ok(rounds), Ok(detector), "batch" | "stream" | "find") = (rounds, PiiDetector::new(PiiSettings::default()), mode) else {
+    let (Some(mode), Ok(rounds), Ok(detector)) = (mode, rounds, PiiDetector::new(PiiSettings::default())) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     let texts = texts(corpus);
-    let mut found = 0;
-    for _ in 0..rounds {
-        found = texts.iter().map(|text| run(&detector, mode, text)).sum();
-    }
+    let found: usize = texts.iter().map(|text| run(&detector, mode, text, rounds)).sum();
     println!("texts={} kib={} rounds={rounds} found={found}", texts.len(), texts.iter().map(String::len).sum::<usize>() >> 10);
     ExitCode::SUCCESS
 }
 
-fn run(detector: &PiiDetector, mode: &str, text: &str) -> usize {
-    if mode == "find" {
-        return detector.find(text).len();
+fn mode(word: &str) -> Option<Mode> {
+    match word {
+        "batch" => Some(Mode::Batch),
+        "find" => Some(Mode::Find),
+        bytes => bytes.parse().ok().filter(|&bytes| bytes > 0).map(Mode::Stream),
     }
+}
+
+/// Looks at a text as often as asked for: what comes before the rounds is not counted in a difference of two of them.
+fn run(detector: &PiiDetector, mode: Mode, text: &str, rounds: u32) -> usize {
+    let mut found = 0;
+    match mode {
+        Mode::Find => (0..rounds).for_each(|_| found = detector.find(text).len()),
+        Mode::Batch => {
+            let body = serde_json::json!({"messages": [{"role": "user", "content": text}]}).to_string();
+            let Ok(prompt) = Prompt::read(Endpoint::ChatCompletions, body.as_bytes()) else { return 0 };
+            (0..rounds).for_each(|_| found = detector.inspect(&prompt).map_or(0, |judgement| judgement.findings.len()));
+        }
+        Mode::Stream(size) => {
+            let pieces = pieces(text, size);
+            (0..rounds).for_each(|_| found = stream(detector, &pieces));
+        }
+    }
+    found
+}
+
+fn stream(detector: &PiiDetector, pieces: &[&str]) -> usize {
     let channel = AnswerChannel { choice: 0, kind: AnswerKind::Content };
     let Some(mut watch) = detector.watch(&channel) else { return 0 };
     let (mut out, mut found) = (Released::default(), 0);
-    let step = if mode == "batch" { text.len() } else { PIECE };
-    for piece in text.as_bytes().chunks(step.max(1)) {
-        let _ = watch.feed(std::str::from_utf8(piece).unwrap_or_default(), &mut out);
+    for piece in pieces {
+        let _ = watch.feed(piece, &mut out);
         out.replacements.clear();
         found += out.findings.drain(..).count();
     }
     let _ = watch.end(&mut out);
     found + out.findings.len()
+}
+
+fn pieces(text: &str, size: usize) -> Vec<&str> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.ceil_char_boundary(size));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
 }
 
 fn texts(corpus: &str) -> Vec<String> {

@@ -1,10 +1,14 @@
 //! The one engine behind whole texts and streams: walks over the text, asks the detectors at every place a value could begin,
 //! and moves on only when they have all answered. Whatever lies behind its position is decided for good.
 
+use super::addresses::Addresses;
+use super::bytes::{self, Word};
 use super::custom::{self, CustomPatterns};
+use super::heard::{self, Heard};
 use super::matching::{CONTEXT, Found, HOLD, Hit, Input, Kind, Open, Rule, Tail};
-use super::screen::{self, may_begin};
-use super::{numbers, phone, secrets, words};
+use super::screen::{self, Place, may_begin};
+use super::secrets::{self, Values};
+use super::{numbers, phone, token_formats, words};
 
 /// How far behind a card number its verification value and its holder's name may stand, in bytes.
 const NEAR_CARD: u64 = 256;
@@ -36,10 +40,12 @@ pub(super) struct Scan {
     pub pos: usize,
     /// Bytes forgotten from the front of the buffer.
     forgotten: u64,
-    /// The run of e-mail local-part bytes around `pos`: where it begins, how far it is known to reach.
-    run: (usize, usize),
+    addresses: Addresses,
+    heard: Heard,
     /// Where no credential begins, known before the rest of the word.
     cleared: Option<usize>,
+    /// Where a configured pattern may begin, the first place behind what is known to begin none.
+    custom: usize,
     /// A long secret that is certain and not over.
     running: Option<(Rule, Tail)>,
     /// Where the last card ended, counted from the beginning of the text.
@@ -53,7 +59,7 @@ impl Scan {
         if let Some((rule, tail)) = self.running {
             let start = self.pos;
             let (end, last) = tail.extend(input, start);
-            self.decide(end);
+            self.decide(detectors, input, end);
             if last {
                 self.running = None;
             }
@@ -62,13 +68,19 @@ impl Scan {
             }
             return None;
         }
+        let limit = self.addresses.limit(input);
+        if self.pos == limit && self.cleared == Some(limit) {
+            // The same word goes on.
+            return None;
+        }
         loop {
-            self.pass(detectors, input);
+            self.pass(detectors, input, limit);
             if self.pos >= input.bytes.len() {
                 return None;
             }
-            match self.ask(detectors, input) {
-                Ok(Some(hit)) => return Some(self.accept(hit)),
+            let found = if self.pos < limit { self.ask(detectors, input) } else { self.ask_early(input) };
+            match found {
+                Ok(Some(hit)) => return Some(self.accept(detectors, input, hit)),
                 Ok(None) => self.pos += 1,
                 Err(Open) => return None,
             }
@@ -80,7 +92,9 @@ impl Scan {
         self.forgotten += bytes as u64;
         self.pos = self.pos.saturating_sub(bytes);
         self.cleared = self.cleared.and_then(|at| at.checked_sub(bytes));
-        self.run = (self.run.0.saturating_sub(bytes), self.run.1.saturating_sub(bytes));
+        self.custom = self.custom.saturating_sub(bytes);
+        self.addresses.forget(bytes);
+        self.heard.forget(bytes);
     }
 
     /// How many bytes of the buffer nobody will look at again.
@@ -88,65 +102,119 @@ impl Scan {
         self.pos.saturating_sub(CONTEXT + 4)
     }
 
-    fn accept(&mut self, hit: Hit) -> Piece {
+    fn accept(&mut self, detectors: &Detectors, input: &Input<'_>, hit: Hit) -> Piece {
         let start = self.pos;
-        self.decide(hit.end);
         if hit.rule.kind == Kind::CreditCard {
             self.card = Some(self.forgotten + hit.end as u64);
         }
+        self.decide(detectors, input, hit.end);
         self.running = hit.tail.map(|tail| (hit.rule, tail));
         Piece { start, end: hit.end, rule: hit.rule, first: true, last: hit.tail.is_none() }
     }
 
-    fn decide(&mut self, end: usize) {
-        self.pos = end;
-        self.run = (end, end);
+    fn decide(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) {
+        let start = std::mem::replace(&mut self.pos, end);
+        self.addresses.decide(end);
+        let near_card = self.near_card();
+        self.heard.matched(detectors, input, start..end, near_card);
     }
 
-    /// Passes over what no detector has to be asked about, a word at a time.
-    fn pass(&mut self, detectors: &Detectors, input: &Input<'_>) {
-        if detectors.custom.is_some() {
-            return;
+    /// Passes over what no detector has to be asked about.
+    fn pass(&mut self, detectors: &Detectors, input: &Input<'_>, limit: usize) {
+        let mut end = self.addresses.next(input.bytes, self.pos).map_or(limit, |address| address.min(limit));
+        if let Some(custom) = &detectors.custom {
+            end = end.min(self.next_custom(custom, input, end));
         }
-        let near = self.near_card();
-        let mut last = input.before(self.pos, 1);
-        while let Some(&b) = input.bytes.get(self.pos) {
-            if screen::local(b) {
-                self.extend_run(input);
-                if matches!(input.bytes.get(self.run.1), None | Some(b'@')) {
-                    return;
+        self.pos = self.walk(detectors, input, end);
+    }
+
+    #[inline(never)]
+    fn next_custom(&mut self, custom: &CustomPatterns, input: &Input<'_>, end: usize) -> usize {
+        self.custom = custom.next(input.bytes, self.custom.max(self.pos), end);
+        self.custom
+    }
+
+    /// The first place from `pos` to `end` where a value of a known kind may begin, a word at a time.
+    fn walk(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) -> usize {
+        let bytes = input.bytes;
+        let mut at = self.pos;
+        if at < end && bytes::alnum(input.before(at, 1)) {
+            at = self.leave_word(detectors, input, end);
+        }
+        while at < end {
+            let word = Word::at(bytes, at);
+            let stop = if word.is_empty() {
+                at
+            } else {
+                if (word.is_striking() || self.heard.anything(at)) && !self.place(detectors, input, at).idle_word(word.first()) {
+                    break;
+                }
+                let stop = word.end(bytes, at, end + GROUP);
+                if stop < end && heard::may_tell(word.first(), input.before(stop, 1), stop - at) {
+                    let near_card = self.near_card();
+                    self.heard.word(detectors, input, at..stop, near_card);
+                }
+                stop
+            };
+            // The byte behind the word, or one between words.
+            let Some(&b) = bytes.get(stop) else { return end };
+            if screen::telling(bytes, stop, b) || self.heard.anything(stop) {
+                if b == b':' && screen::first_group(bytes, at, stop) && words::ipv6(input, at) != Ok(None) {
+                    break;
+                }
+                if stop >= end {
+                    return end;
+                }
+                if !self.pass_sign(detectors, input, stop, b) {
+                    return stop;
                 }
             }
-            if may_begin(last, b) && !screen::idle(detectors, input, self.pos, near) {
-                return;
-            }
-            self.pos += 1;
-            last = b;
-            if b.is_ascii_alphanumeric() {
-                self.pos = screen::word_end(input.bytes, self.pos);
-                last = input.before(self.pos, 1);
-            }
+            at = stop + usize::from(!bytes::alnum(b));
         }
+        at.min(end)
     }
 
-    /// Asks every detector that could begin at `pos`. Secrets come first; of the others the longest match counts.
+    /// Passes over the rest of the word `pos` is in or just behind.
+    #[inline(never)]
+    fn leave_word(&mut self, detectors: &Detectors, input: &Input<'_>, end: usize) -> usize {
+        let (start, stop) = (word_start(input.bytes, self.pos), bytes::word_end(input.bytes, self.pos, end + GROUP));
+        let (first, last) = (input.before(start + 1, 1), input.before(stop, 1));
+        if stop < end && heard::may_tell(first, last, stop - start) {
+            let near_card = self.near_card();
+            self.heard.word(detectors, input, start..stop, near_card);
+        }
+        stop
+    }
+
+    /// Passes over a byte that is no letter or digit, unless a value may begin with it.
+    #[inline(never)]
+    fn pass_sign(&mut self, detectors: &Detectors, input: &Input<'_>, at: usize, b: u8) -> bool {
+        self.heard.sign(input, at);
+        self.place(detectors, input, at).idle_sign(b)
+    }
+
+    fn place<'a>(&'a mut self, detectors: &'a Detectors, input: &'a Input<'a>, at: usize) -> Place<'a> {
+        let near_card = self.near_card();
+        Place { detectors, input, heard: &mut self.heard, at, near_card }
+    }
+
+    /// Asks what may begin at `pos`, all or only whether an address does. Secrets come first; of the others the longest match counts.
+    #[inline(never)]
     fn ask(&mut self, detectors: &Detectors, input: &Input<'_>) -> Found {
         let at = self.pos;
         let (last, b) = (input.before(at, 1), input.at(at)?);
-        self.extend_run(input);
-        let address = self.address(input);
-        // The commonest wait, for the end of a word: only a credential could be told sooner.
-        if address.is_err() && self.no_secret(input, last, b) {
+        let address = self.addresses.at(input, at);
+        let begins = may_begin(last, b);
+        if self.addresses.begins(at) && detectors.custom.is_none() && self.place(detectors, input, at).idle() {
             return address;
         }
-        let begins = may_begin(last, b);
         if !begins && detectors.custom.is_none() || matches!(b, 0x80..=0xBF) {
             return address;
         }
         // No detector sees further than a stream may hold back.
         let cut = input.bytes.get(..at + HOLD);
         let seen = &Input { bytes: cut.unwrap_or(input.bytes), ended: input.ended || cut.is_some() };
-        if begins && let Some(secret) = secret(seen, at, last, b)? {
+        if begins && let Some(secret) = secret(seen, at, (last, b), &mut self.heard.values)? {
             return Ok(Some(secret));
         }
         let mut longest = Longest { input, best: address? };
@@ -157,7 +225,26 @@ impl Scan {
         Ok(longest.best)
     }
 
-    fn structured(&self, detectors: &Detectors, seen: &Input<'_>, b: u8, longest: &mut Longest<'_>) -> Result<(), Open> {
+    /// Asks about the beginning of the last word, which is still arriving and may become an e-mail address: only a credential can
+    /// be told sooner, by its first bytes.
+    #[inline(never)]
+    fn ask_early(&mut self, input: &Input<'_>) -> Found {
+        let at = self.pos;
+        let &[a, b, c] = input.slice(at, at + 3) else { return Err(Open) };
+        if self.cleared == Some(at) {
+            return Err(Open);
+        }
+        if may_begin(input.before(at, 1), a)
+            && token_formats::may_begin(a, b, c)
+            && let Some(token) = secrets::token(input, at, a)?
+        {
+            return Ok(Some(token));
+        }
+        self.cleared = Some(at);
+        Err(Open)
+    }
+
+    fn structured(&mut self, detectors: &Detectors, seen: &Input<'_>, b: u8, longest: &mut Longest<'_>) -> Result<(), Open> {
         let at = self.pos;
         let near = self.near_card();
         if b.is_ascii_uppercase() {
@@ -169,7 +256,7 @@ impl Scan {
                 longest.with(numbers::cvv(seen, at, near))?;
             }
             longest.with(numbers::ipv4(seen, at))?;
-            longest.with(numbers::ssn(seen, at))?;
+            longest.with(numbers::ssn(seen, at, &mut self.heard.topics))?;
         }
         if b.is_ascii_hexdigit() || b == b':' {
             longest.with(words::ipv6(seen, at))?;
@@ -181,43 +268,24 @@ impl Scan {
         if detectors.pci && (b.is_ascii_uppercase() || b >= 0x80) {
             longest.with(words::cardholder(seen, at, near))?;
         }
-        longest.with(phone::phone(seen, at))
-    }
-
-    /// Whether no credential begins at `pos`, looked at once while a word arrives.
-    fn no_secret(&mut self, input: &Input<'_>, last: u8, b: u8) -> bool {
-        if self.cleared != Some(self.pos)
-            && input.bytes.get(self.pos + 1).is_some_and(|&second| !screen::secret(input, self.pos, (last, b, second)))
-        {
-            self.cleared = Some(self.pos);
-        }
-        self.cleared == Some(self.pos)
+        longest.with(phone::phone(seen, at, &mut self.heard.topics))
     }
 
     /// Whether a card ended not far to the left of `pos`.
     fn near_card(&self) -> bool {
         self.card.is_some_and(|card| (self.forgotten + self.pos as u64).saturating_sub(card) <= NEAR_CARD)
     }
+}
 
-    /// Keeps `run` the run of local-part bytes around `pos`, each byte looked at once.
-    fn extend_run(&mut self, input: &Input<'_>) {
-        let (start, end) = if self.pos > self.run.1 { (self.pos, self.pos) } else { self.run };
-        let known = input.bytes.get(end).is_some_and(|&b| !screen::local(b));
-        self.run = (start, if known { end } else { words::local_part_end(input.bytes, end) });
-    }
+/// How long a word may be and still tell anything.
+const WORD: usize = 16;
+/// How long the first group of an IPv6 address may be.
+const GROUP: usize = 5;
 
-    /// The e-mail address at `pos`. While the run lasts, an `@` may follow any of its last bytes.
-    fn address(&self, input: &Input<'_>) -> Found {
-        let (start, end) = self.run;
-        let inside_char = matches!(input.bytes.get(self.pos), Some(0x80..=0xBF));
-        if self.pos >= end || self.pos + words::LOCAL_PART < end || inside_char {
-            return Ok(None);
-        }
-        match input.at(end)? {
-            b'@' if words::address_start(input.bytes, start, end) == Some(self.pos) => words::email(input, end),
-            _ => Ok(None),
-        }
-    }
+/// Where the word around `at` begins, unless it is a long one.
+fn word_start(bytes: &[u8], at: usize) -> usize {
+    let left = bytes.get(at.saturating_sub(WORD)..at).unwrap_or_default();
+    at - left.iter().rev().take_while(|&&b| bytes::alnum(b)).count()
 }
 
 /// The longest match so far; of equal ones the first.
@@ -238,20 +306,18 @@ impl Longest<'_> {
     }
 }
 
-fn secret(input: &Input<'_>, at: usize, last: u8, b: u8) -> Found {
-    let armoured = match b {
-        b'-' if last != b'-' => secrets::private_key(input, at)?,
-        b'e' => secrets::web_token(input, at)?,
-        _ => None,
-    };
-    if armoured.is_some() {
-        return Ok(armoured);
+fn secret(input: &Input<'_>, at: usize, (last, b): (u8, u8), values: &mut Values) -> Found {
+    if b == b'-'
+        && last != b'-'
+        && let Some(key) = secrets::private_key(input, at)?
+    {
+        return Ok(Some(key));
     }
-    if let Some(token) = secrets::prefixed(input, at)? {
+    if let Some(token) = secrets::token(input, at, b)? {
         return Ok(Some(token));
     }
     if let Some(password) = secrets::url_password(input, at)? {
         return Ok(Some(password));
     }
-    secrets::assigned(input, at)
+    secrets::assigned(input, at, values)
 }

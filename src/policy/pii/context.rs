@@ -1,6 +1,7 @@
 //! The words to the left of a value: they decide whether digits are a telephone number, an invoice or a year. Nothing ever looks
 //! to the right, which would hold a stream back.
 
+use super::bytes;
 use super::matching::Input;
 
 /// What the nearest telling word to the left speaks of.
@@ -12,12 +13,76 @@ pub(super) enum Topic {
     Other,
 }
 
-/// Scripts without spaces between words, and words whose first letters ASCII does not hold.
-const PHONE_ELSEWHERE: &[&str] =
-    &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처", "телефон", "тел.", "téléphone", "teléfono", "tél", "móvil"];
+/// How far to the left a word still tells what digits are, in bytes.
+const REACH: usize = 40;
+
+/// The topics of a text, asked for from left to right: each byte is read once, however often it is asked.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    read: usize,
+    /// The last telling word before `read`, and where it begins.
+    found: Option<(usize, Topic)>,
+}
+
+impl Topics {
+    /// The topic of the nearest telling word close to the left of a place where no word goes on. Places never decrease.
+    pub fn at(&mut self, input: &Input<'_>, at: usize) -> Option<Topic> {
+        let edge = at.saturating_sub(REACH);
+        let from = self.read.max(edge).min(at);
+        if let Some((place, topic)) = telling(input.left(at, at - from)) {
+            self.found = Some((from + place, topic));
+        }
+        self.read = at;
+        // A word cut by the edge is not read.
+        self.found.filter(|&(place, _)| place > edge || at < REACH).map(|(_, topic)| topic)
+    }
+
+    /// The first `bytes` of the text are gone.
+    pub fn forget(&mut self, bytes: usize) {
+        self.read = self.read.saturating_sub(bytes);
+        self.found = self.found.and_then(|(place, topic)| Some((place.checked_sub(bytes)?, topic)));
+    }
+}
+
+/// The last telling word and where it begins.
+fn telling(left: &[u8]) -> Option<(usize, Topic)> {
+    let mut end = left.len();
+    loop {
+        let stop = end - left.get(..end)?.iter().rev().take_while(|&&b| !bytes::letter(b)).count();
+        let start = stop - left.get(..stop)?.iter().rev().take_while(|&&b| bytes::letter(b)).count();
+        let word = left.get(start..stop).filter(|word| !word.is_empty())?;
+        let told = if word.is_ascii() { spoken(word).map(|topic| (0, topic)) } else { elsewhere(word, left.get(stop).copied()) };
+        if let Some((place, topic)) = told {
+            return Some((start + place, topic));
+        }
+        end = start;
+    }
+}
+
+/// What a word speaks of that is not of ASCII letters alone, and from where on: a word of another language, or the last telling
+/// part of a script without spaces.
+fn elsewhere(word: &[u8], next: Option<u8>) -> Option<(usize, Topic)> {
+    const WORDS: &[&str] = &["téléphone", "teléfono", "tél", "móvil", "телефон"];
+    const PARTS: &[&str] = &["电话", "手机", "電話", "携帯", "전화", "휴대폰", "연락처"];
+    if WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) || next == Some(b'.') && word == "тел".as_bytes()
+    {
+        return Some((0, Topic::Phone));
+    }
+    let holds = |part: &[u8]| PARTS.iter().any(|known| memchr::memmem::find(part, known.as_bytes()).is_some());
+    let of = |part: &[u8]| if part.is_ascii() { spoken(part) } else { holds(part).then_some(Topic::Phone) };
+    let mut start = word.len();
+    word.chunk_by(|a, b| a.is_ascii() == b.is_ascii()).rev().find_map(|part| {
+        start -= part.len();
+        Some((start, of(part)?))
+    })
+}
+
 /// The topic a word speaks of.
 #[rustfmt::skip]
 fn spoken(word: &[u8]) -> Option<Topic> {
+    if camel(word, b"Phone") || camel(word, b"Mobile") {
+        return Some(Topic::Phone);
+    }
     let mut lower = [0u8; 11];
     let lower = lower.get_mut(..word.len())?;
     lower.iter_mut().zip(word).for_each(|(place, b)| *place = b.to_ascii_lowercase());
@@ -34,40 +99,6 @@ fn spoken(word: &[u8]) -> Option<Topic> {
         | b"section" => Topic::Other,
         _ => return None,
     })
-}
-
-/// The topic of the nearest telling word within 40 bytes to the left.
-pub(super) fn topic(input: &Input<'_>, at: usize) -> Option<Topic> {
-    let left = input.left(at, 40);
-    let ascii = left.is_ascii();
-    // A word cut by the edge of the window is not read.
-    let mut end = left.len();
-    while end > 0 {
-        let stop = left.get(..end)?.iter().rposition(u8::is_ascii_alphabetic).map(|i| i + 1)?;
-        let start = left.get(..stop)?.iter().rposition(|b| !b.is_ascii_alphabetic()).map_or(0, |i| i + 1);
-        let word = left.get(start..stop)?;
-        if start > 0 || left.len() < 40 {
-            if camel(word, b"Phone") || camel(word, b"Mobile") {
-                return Some(Topic::Phone);
-            }
-            if let Some(topic) = spoken(word) {
-                return Some(topic);
-            }
-        }
-        if !ascii && PHONE_ELSEWHERE.iter().any(|w| between(left, stop, end, w)) {
-            return Some(Topic::Phone);
-        }
-        end = start;
-    }
-    (!ascii && PHONE_ELSEWHERE.iter().any(|w| holds(left, w.as_bytes()))).then_some(Topic::Phone)
-}
-
-fn between(left: &[u8], stop: usize, end: usize, word: &str) -> bool {
-    left.get(stop..end).is_some_and(|part| holds(part, word.as_bytes()))
-}
-
-fn holds(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|part| part == word)
 }
 
 /// `homePhone`, `phoneNumber`.

@@ -46,6 +46,12 @@ impl CustomPatterns {
         Ok(Some(custom))
     }
 
+    /// The first place from `from` to `to` where a match may begin.
+    pub fn next(&self, bytes: &[u8], from: usize, to: usize) -> usize {
+        let begins = |b: &u8| self.begins.get(usize::from(*b)).is_some_and(|&possible| possible);
+        bytes.get(from..to).and_then(|part| part.iter().position(begins)).map_or(to.max(from), |n| from + n)
+    }
+
     /// The longest match of any pattern at a position; of equal ones the pattern listed first.
     pub fn find(&self, input: &Input<'_>, at: usize) -> Found {
         let first = input.at(at)?;

@@ -70,20 +70,29 @@ pub(super) enum Set {
 }
 
 impl Set {
+    #[inline]
     pub fn has(self, b: u8) -> bool {
-        match self {
-            Set::Alnum => b.is_ascii_alphanumeric(),
-            Set::Hex => b.is_ascii_hexdigit(),
-            Set::Word | Set::Dotted => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'),
-            Set::Base64 => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'/' | b'='),
-            Set::Value => {
-                b.is_ascii_graphic()
-                    && !matches!(
-                        b,
-                        b'"' | b'\'' | b'`' | b',' | b';' | b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b'\\'
-                    )
+        /// By byte, the sets it belongs to, a bit each.
+        static SETS: [u8; 256] = {
+            let mut sets = [0; 256];
+            let mut b = 0u8;
+            while b < 128 {
+                let word = b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+                let quoting = matches!(
+                    b,
+                    b'"' | b'\'' | b'`' | b',' | b';' | b'(' | b')' | b'<' | b'>' | b'{' | b'}' | b'[' | b']' | b'\\'
+                );
+                sets[b as usize] = (b.is_ascii_alphanumeric() as u8) << Set::Alnum as u8
+                    | (b.is_ascii_hexdigit() as u8) << Set::Hex as u8
+                    | (word as u8) << Set::Word as u8
+                    | (word as u8) << Set::Dotted as u8
+                    | ((word || matches!(b, b'+' | b'/' | b'=')) as u8) << Set::Base64 as u8
+                    | ((b.is_ascii_graphic() && !quoting) as u8) << Set::Value as u8;
+                b += 1;
             }
-        }
+            sets
+        };
+        SETS.get(usize::from(b)).is_some_and(|sets| sets >> self as u8 & 1 == 1)
     }
 
     /// Bytes that belong only when one of the set follows: a full stop ends a sentence more often than it is part of a token.
@@ -176,6 +185,7 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// The byte at `i`; 0, which belongs to no value, behind the end of the text.
+    #[inline]
     pub fn at(&self, i: usize) -> Result<u8, Open> {
         #[cfg(test)]
         work::count(1);
@@ -187,6 +197,7 @@ impl<'a> Input<'a> {
     }
 
     /// The byte `n` places to the left of `i`; 0 before the beginning.
+    #[inline]
     pub fn before(&self, i: usize, n: usize) -> u8 {
         i.checked_sub(n).and_then(|i| self.bytes.get(i)).copied().unwrap_or(0)
     }
@@ -205,12 +216,13 @@ impl<'a> Input<'a> {
 
     /// Whether the text goes on with `word` at `i`.
     pub fn starts_with(&self, i: usize, word: &[u8]) -> Result<bool, Open> {
-        for (n, &expected) in word.iter().enumerate() {
-            if self.at(i + n)? != expected {
-                return Ok(false);
-            }
+        let ahead = self.slice(i, self.bytes.len().min(i + word.len()));
+        #[cfg(test)]
+        work::count(ahead.len() as u64);
+        match word.starts_with(ahead) {
+            true if ahead.len() < word.len() && !self.ended => Err(Open),
+            same => Ok(same && ahead.len() == word.len()),
         }
-        Ok(true)
     }
 
     /// Walks over bytes of `set` from `i`, at most to `limit`.

@@ -20,9 +20,12 @@
 //! limit of what a stream holds back; most of the time it holds the last word. Not found: names, places and dates as such, digits
 //! spelled out or in other scripts, values taken apart by markup.
 
+mod addresses;
+mod bytes;
 mod candidates;
 mod context;
 mod custom;
+mod heard;
 mod markers;
 mod matching;
 mod numbers;
@@ -55,7 +58,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use tokens::Tokens;
-use watch::PiiWatch;
+use watch::{PiiWatch, Redaction, View};
 
 /// What happens to a value that is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -189,10 +192,11 @@ impl PiiDetector {
 
     /// The text with every value replaced; `json` for JSON source, which stays JSON.
     fn redact(&self, text: &str, json: bool) -> Result<Released, Fault> {
-        let mut watch = PiiWatch::new(Arc::clone(&self.shared), json);
+        let source = json.then(|| JsonText::whole(text));
+        let view = source.as_ref().map_or(View::Plain { text, forgotten: 0 }, View::Json);
         let mut out = Released::default();
-        if watch.feed(text, &mut out) == Flow::Continue && watch.end(&mut out) == Flow::Continue && out.upto != text.len() as u64
-        {
+        let flow = Redaction::new(Arc::clone(&self.shared)).advance(view, true, &mut out);
+        if flow == Flow::Continue && out.upto != text.len() as u64 {
             return Err(Fault(format!("personal data: {} of {} bytes decided", out.upto, text.len())));
         }
         Ok(out)

@@ -1,32 +1,30 @@
 //! Values made of digits: payment cards, social security numbers, telephone numbers, IPv4 addresses and what goes by a name.
 
-use super::context::{Topic, named, topic};
+use super::context::{Topic, Topics, named};
 use super::matching::{Found, Hit, Input, Kind, Open, is_word};
-use super::validators;
+use super::validators::{self, CardNumber};
 
 /// A payment card: 12 to 19 digits in one run, or in groups of three or more joined by single spaces or hyphens.
 pub(super) fn card(input: &Input<'_>, at: usize) -> Found {
     if !begins(input, at) {
         return Ok(None);
     }
-    let mut digits = Digits::default();
+    let mut number = CardNumber::default();
     let mut best = None;
     let mut i = at;
     loop {
         let group = i;
-        while input.at(i)?.is_ascii_digit() {
-            digits.push(input.at(i)?);
-            i += 1;
-            // Issuers are told apart by six digits.
-            if digits.len > 19 || digits.len <= 6 && !validators::card_may_begin(digits.seen()) {
-                return Ok(best);
+        let next = loop {
+            match input.at(i)? {
+                b if !b.is_ascii_digit() => break b,
+                digit if number.push(digit) => i += 1,
+                _ => return Ok(best),
             }
-        }
-        let next = input.at(i)?;
-        if !is_word(next) && validators::card(digits.seen()) {
+        };
+        if !is_word(next) && number.is_real() {
             best = Some(Hit::whole(Kind::CreditCard, "pii.credit_card", i));
         }
-        let more = matches!(next, b' ' | b'-') && i - group >= 3 && digits.len < 19 && input.at(i + 1)?.is_ascii_digit();
+        let more = matches!(next, b' ' | b'-') && i - group >= 3 && number.len() < 19 && input.at(i + 1)?.is_ascii_digit();
         if !more {
             return Ok(best);
         }
@@ -35,7 +33,7 @@ pub(super) fn card(input: &Input<'_>, at: usize) -> Found {
 }
 
 /// A US social security number: `ddd-dd-dddd`; with spaces, full stops or nothing between only where the text speaks of one.
-pub(super) fn ssn(input: &Input<'_>, at: usize) -> Found {
+pub(super) fn ssn(input: &Input<'_>, at: usize, topics: &mut Topics) -> Found {
     if !begins(input, at) {
         return Ok(None);
     }
@@ -63,7 +61,7 @@ pub(super) fn ssn(input: &Input<'_>, at: usize) -> Found {
     if !ends(input, i)? || !validators::ssn(digits.seen()) {
         return Ok(None);
     }
-    let sure = sign == Some(b'-') || topic(input, at) == Some(Topic::Ssn);
+    let sure = sign == Some(b'-') || topics.at(input, at) == Some(Topic::Ssn);
     Ok(sure.then(|| Hit::whole(Kind::Ssn, "pii.ssn", i)))
 }
 
@@ -124,17 +122,21 @@ pub(super) fn names_cvv(input: &Input<'_>, at: usize, card_near: bool) -> bool {
 
 /// A card's verification value.
 pub(super) fn cvv(input: &Input<'_>, at: usize, card_near: bool) -> Found {
-    if !begins(input, at) || !names_cvv(input, at, card_near) {
+    if !begins(input, at) {
         return Ok(None);
     }
     let end = input.run(at, at + 5, |b| b.is_ascii_digit())?;
-    let fits = (3..=4).contains(&(end - at)) && ends(input, end)?;
+    let fits = (3..=4).contains(&(end - at)) && names_cvv(input, at, card_near) && ends(input, end)?;
     Ok(fits.then(|| Hit::whole(Kind::Cvv, "pii.cvv", end)))
+}
+
+fn names_npi(input: &Input<'_>, at: usize) -> bool {
+    named(input, at, &["npi", "provider identifier", "national provider"])
 }
 
 /// A US national provider identifier, named as one.
 pub(super) fn npi(input: &Input<'_>, at: usize) -> Found {
-    if !begins(input, at) || !named(input, at, &["npi", "provider identifier", "national provider"]) {
+    if !begins(input, at) || !names_npi(input, at) {
         return Ok(None);
     }
     let end = input.run(at, at + 11, |b| b.is_ascii_digit())?;
@@ -142,21 +144,27 @@ pub(super) fn npi(input: &Input<'_>, at: usize) -> Found {
     Ok(real.then(|| Hit::whole(Kind::Npi, "pii.npi", end)))
 }
 
-/// A medical record number or an insurance number: letters and digits behind a name that says so.
-pub(super) fn health_id(input: &Input<'_>, at: usize) -> Found {
+fn names_health_id(input: &Input<'_>, at: usize) -> Option<(Kind, &'static str)> {
     const MRN: &[&str] = &["mrn", "medical record", "patient id", "patient record", "medical rec"];
     const INSURANCE: &[&str] =
         &["insurance", "insurance policy", "member", "subscriber", "policy", "health plan", "medicare", "medicaid"];
+    if named(input, at, MRN) {
+        return Some((Kind::Mrn, "pii.mrn"));
+    }
+    named(input, at, INSURANCE).then_some((Kind::InsuranceId, "pii.insurance_id"))
+}
+
+/// Whether the words to the left announce a number of the health system.
+pub(super) fn names_health(input: &Input<'_>, at: usize) -> bool {
+    names_npi(input, at) || names_health_id(input, at).is_some()
+}
+
+/// A medical record number or an insurance number: letters and digits behind a name that says so.
+pub(super) fn health_id(input: &Input<'_>, at: usize) -> Found {
     if is_word(input.before(at, 1)) || input.before(at, 1) == b'-' {
         return Ok(None);
     }
-    let found = if named(input, at, MRN) {
-        (Kind::Mrn, "pii.mrn")
-    } else if named(input, at, INSURANCE) {
-        (Kind::InsuranceId, "pii.insurance_id")
-    } else {
-        return Ok(None);
-    };
+    let Some(found) = names_health_id(input, at) else { return Ok(None) };
     let mut end = input.run(at, at + 25, |b| b.is_ascii_alphanumeric() || b == b'-')?;
     while end > at && input.before(end, 1) == b'-' {
         end -= 1;

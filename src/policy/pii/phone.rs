@@ -1,13 +1,14 @@
 //! Telephone numbers: international ones, those in North American shape, and any plausible one where the text speaks of phones.
 
-use super::context::{Topic, topic};
+use super::bytes;
+use super::context::{Topic, Topics};
 use super::matching::{Found, Hit, Input, Kind, Open, is_word};
 use super::numbers::{Digits, begins};
 
 /// Bytes a number may take, its extension apart.
 const LONGEST: usize = 32;
 
-pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
+pub(super) fn phone(input: &Input<'_>, at: usize, topics: &mut Topics) -> Found {
     let first = input.at(at)?;
     let opening = matches!(first, b'+' | b'(');
     if !(first.is_ascii_digit() || opening) || !begins(input, at) || input.before(at, 1) == b'+' || input.before(at, 1) == b'#' {
@@ -19,7 +20,7 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
     if digits_ahead(input, at) == Ok(false) {
         return Ok(None);
     }
-    let topic = topic(input, at);
+    let topic = topics.at(input, at);
     // The common case, a number in prose, is settled by its first group. Behind another group it is the middle of an account number.
     let middle = input.before(at, 1) == b' ' && matches!(input.before(at, 2), b'0'..=b'9' | b'A'..=b'Z');
     if !opening && (middle || !shape_may_begin(input, at)?) && topic != Some(Topic::Phone) {
@@ -44,18 +45,22 @@ pub(super) fn phone(input: &Input<'_>, at: usize) -> Found {
 
 /// Whether there are enough digits for any telephone number: spares most numbers a look at their context.
 fn digits_ahead(input: &Input<'_>, at: usize) -> Result<bool, Open> {
-    let mut digits = 0;
-    for i in at..at + LONGEST {
-        match input.at(i)? {
+    let ahead = input.slice(at, input.bytes.len().min(at + LONGEST));
+    let (mut digits, mut bracketed) = (0, false);
+    for &b in ahead {
+        match b {
             b'0'..=b'9' => digits += 1,
-            b' ' | b'+' | b'(' | b')' | b'-' | b'.' | b'/' => {}
-            _ => break,
+            b'+' if digits == 0 => {}
+            b'(' if !bracketed => bracketed = true,
+            b'+' | b'(' => return Ok(false),
+            _ if bytes::joins(b) => {}
+            _ => return Ok(false),
         }
         if digits == 7 {
             return Ok(true);
         }
     }
-    Ok(false)
+    if ahead.len() < LONGEST && !input.ended { Err(Open) } else { Ok(false) }
 }
 
 /// Whether digits can be the beginning of `ddd-ddd-dddd`, `1 ddd ...` or `00...`: all a number without a telling word may be.

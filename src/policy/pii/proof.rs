@@ -12,9 +12,9 @@ use super::tests::{Case, cases, chars, detector, everything, streamed, whole};
 use super::*;
 use proptest::prelude::*;
 
-/// A pattern nothing matches: with any pattern configured every position is put to every detector, without the screen.
+/// A pattern nothing matches and anything may begin: every position is put to every detector, without the screen.
 fn unscreened(settings: &PiiSettings) -> PiiDetector {
-    detector(PiiSettings { detect_patterns: vec!["\u{1}NEVER\u{1}".to_owned()], ..settings.clone() })
+    detector(PiiSettings { detect_patterns: vec!["(?s:.)\u{1}NEVER\u{1}".to_owned()], ..settings.clone() })
 }
 
 /// Every mode on, no pattern.
@@ -100,9 +100,13 @@ fn work_per_byte(detector: &PiiDetector, unit: &str, size: usize) -> f64 {
 /// Units the search below found expensive, and others that look it.
 #[rustfmt::skip]
 const EXPENSIVE: &[&str] = &[
-    "1 ", "1-", "(1", "+1 ", "tel 1", "tel 2025550143 ", "4111 ", "411 ", "a:b:c:", "::", "1.1.1.", "@a.", "a@a.", "sk-", "is ",
-    "eyJ", "token=", "key:'", "-----BEGIN ", "x://a:", "number is: ", "cvv 12", "A ", "DE89 ", "é", "\"", "=", "= ", "_", "00 ", "0",
+    "1 ", "1-", "(1", "+1 ", "tel 1", "tel 2025550143 ", "tel 1 1 1 1 1 1 1 1 ", "4111 ", "411 ", "a:b:c:", "::", "1.1.1.", "@a.", "a@a.",
+    "@", "sk-", "is ", "eyJ", "token=", "token1=example2", "key:'", "-----BEGIN ", "x://a:", "https://a:b ", "number is: ", "cvv 12",
+    "A ", "DE89 ", "é", "\"", "=", "= ", "_", "00 ", "0", "dapi", "Name: Ab ", "password: a ",
 ];
+
+/// Bytes looked at for each byte of a text, at most.
+const MOST: f64 = 120.0;
 
 #[test]
 fn the_work_grows_no_faster_than_the_text() {
@@ -110,7 +114,7 @@ fn the_work_grows_no_faster_than_the_text() {
     for unit in EXPENSIVE {
         let (short, long) = (work_per_byte(&detector, unit, 8 << 10), work_per_byte(&detector, unit, 64 << 10));
         assert!(long <= short * 1.25 + 1.0, "{unit:?}: {short} a byte, then {long}");
-        assert!(long <= 1500.0, "{unit:?}: {long} a byte");
+        assert!(long <= MOST, "{unit:?}: {long} a byte");
     }
 }
 
@@ -144,7 +148,7 @@ fn a_search_for_expensive_texts_stays_below_the_bound() {
     }
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     worst.iter().take(10).for_each(|(cost, unit)| println!("{cost:8.1} {unit:?}"));
-    assert!(worst.iter().all(|(cost, _)| *cost <= 1500.0));
+    assert!(worst.iter().all(|(cost, _)| *cost <= MOST));
 }
 
 /// What stands between values, and what values are made of.

@@ -3,65 +3,24 @@
 //!
 //! A screen never decides that something is found, and when a byte it needs has not arrived it lets the detectors speak.
 
+use super::bytes::{self, ALNUM, DIGIT, GRAPHIC, JOINS, LEADS, OPENS, TELLS, alnum, class};
 use super::candidates::Detectors;
+use super::heard::Heard;
 use super::matching::{Input, is_word};
 use super::{numbers, phone, secrets, token_formats, validators, words};
 
-const ALNUM: u8 = 1;
-const LOCAL: u8 = 2;
-const OPENS: u8 = 4;
-const LEADS: u8 = 8;
-const GRAPHIC: u8 = 16;
-
-/// What a byte can be part of.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut b = 0u8;
-    loop {
-        let mut class = 0;
-        if b.is_ascii_alphanumeric() {
-            class |= ALNUM;
-        }
-        if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | 0xC3..=0xC9) {
-            class |= LOCAL;
-        }
-        if matches!(b, b'+' | b'(' | b':' | b'-' | b'_') {
-            class |= OPENS;
-        }
-        if matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | 0x1D) {
-            class |= LEADS;
-        }
-        if b.is_ascii_graphic() {
-            class |= GRAPHIC;
-        }
-        classes[b as usize] = class;
-        if b == u8::MAX {
-            break;
-        }
-        b += 1;
-    }
-    classes
-};
-
+/// Whether a value may begin with the byte at `at`, which is no letter or digit, or it may end an announcement, see
+/// [`Heard::sign`].
 #[inline]
-fn class(b: u8) -> u8 {
-    CLASSES.get(usize::from(b)).copied().unwrap_or(0)
-}
-
-#[inline]
-fn alnum(b: u8) -> bool {
-    class(b) & ALNUM != 0
-}
-
-/// Whether `b` may stand in the local part of an e-mail address (the first byte of a letter beyond ASCII included).
-#[inline]
-pub(super) fn local(b: u8) -> bool {
-    class(b) & LOCAL != 0
-}
-
-/// Where the letters and digits that go on from `at` end.
-pub(super) fn word_end(bytes: &[u8], at: usize) -> usize {
-    at + bytes.get(at..).unwrap_or_default().iter().take_while(|&&b| alnum(b)).count()
+pub(super) fn telling(bytes: &[u8], at: usize, b: u8) -> bool {
+    class(b) & (OPENS | TELLS) != 0
+        && bytes.get(at + 1).is_none_or(|&next| match b {
+            b'-' => next == b'-',
+            b'_' => token_formats::pair_begins(b, next),
+            b'/' => at.checked_sub(1).and_then(|i| bytes.get(i)) == Some(&b'/'),
+            b'(' | b'+' => class(next) & DIGIT != 0 || matches!(next, b'(' | b'+'),
+            _ => true,
+        })
 }
 
 /// Whether any value of a known kind may begin with `b` behind `last`: never inside a word.
@@ -71,59 +30,129 @@ pub(super) fn may_begin(last: u8, b: u8) -> bool {
     if class & ALNUM != 0 {
         return !alnum(last);
     }
-    class & OPENS != 0 || class & GRAPHIC != 0 && self::class(last) & LEADS != 0 || b >= 0xC0 && last < 0x80 && !is_word(last)
+    class & OPENS != 0 || class & GRAPHIC != 0 && bytes::class(last) & LEADS != 0 || b >= 0xC0 && last < 0x80 && !is_word(last)
 }
 
-/// Whether every detector of a known kind, e-mail addresses apart, is certain to find nothing at `at`.
-pub(super) fn idle(detectors: &Detectors, input: &Input<'_>, at: usize, near_card: bool) -> bool {
-    let (last, b) = (input.before(at, 1), input.bytes.get(at).copied().unwrap_or(0));
-    let (Some(&second), Some(&third)) = (input.bytes.get(at + 1), input.bytes.get(at + 2)) else { return false };
-    if detectors.healthcare && alnum(b) || secret(input, at, (last, b, second)) {
-        return false;
-    }
-    match b {
-        b'0'..=b'9' => !address_of_six(input, at) && (!numbers::begins(input, at) || digits(detectors, input, at, near_card)),
-        b'A'..=b'Z' => {
-            let account = second.is_ascii_uppercase() && third.is_ascii_digit();
-            let holder = detectors.pci && words::names_holder(input, at, near_card);
-            !account && !holder && !address_of_six(input, at)
+/// A place in a text, what was heard before it, and who is looking.
+pub(super) struct Place<'a> {
+    pub detectors: &'a Detectors,
+    pub input: &'a Input<'a>,
+    pub heard: &'a mut Heard,
+    pub at: usize,
+    /// Whether a card ended not far to the left.
+    pub near_card: bool,
+}
+
+impl Place<'_> {
+    /// Whether no value of a known kind, e-mail addresses apart, begins here.
+    pub fn idle(self) -> bool {
+        match self.input.bytes.get(self.at) {
+            Some(&b) if alnum(b) => alnum(self.input.before(self.at, 1)) || self.idle_word(b),
+            Some(&b) => self.idle_sign(b),
+            None => false,
         }
-        b'a'..=b'f' => !address_of_six(input, at),
-        b':' => second != b':' || last == b':' || is_word(last),
-        b'+' => !second.is_ascii_digit() && second != b'(',
-        b'(' => !second.is_ascii_digit() && second != b'+',
-        0x80.. => !(detectors.pci && words::names_holder(input, at, near_card)),
-        _ => true,
+    }
+
+    /// Whether, at the beginning of a word, every detector of a known kind is certain to find nothing, e-mail and IPv6 addresses
+    /// apart.
+    #[inline]
+    pub fn idle_word(mut self, b: u8) -> bool {
+        let (input, at) = (self.input, self.at);
+        let ahead = input.bytes.get(at + 1..).unwrap_or_default();
+        let &[second, third, ..] = ahead else { return self.idle_at_the_end(b, ahead) };
+        if token_formats::may_begin(b, second, third) && secrets::token(input, at, b) != Ok(None)
+            || self.heard.anything(at) && self.announced(b)
+        {
+            return false;
+        }
+        if class(b) & DIGIT != 0 {
+            return self.idle_number();
+        }
+        !b.is_ascii_uppercase() || !second.is_ascii_uppercase() || !third.is_ascii_digit() || words::iban(input, at) == Ok(None)
+    }
+
+    /// With no more than one byte to the right: the last bytes of a piece are mostly spaces.
+    fn idle_at_the_end(&self, b: u8, ahead: &[u8]) -> bool {
+        let &[second] = ahead else { return false };
+        b.is_ascii_alphabetic()
+            && !second.is_ascii_alphanumeric()
+            && !token_formats::pair_begins(b, second)
+            && second != b':'
+            && !self.heard.anything(self.at)
+    }
+
+    /// The same for the beginning of anything that is no word.
+    #[inline]
+    pub fn idle_sign(mut self, b: u8) -> bool {
+        let (class, last) = (class(b), self.input.before(self.at, 1));
+        if class & OPENS == 0 && !self.heard.anything(self.at) || !may_begin(last, b) {
+            return true;
+        }
+        self.idle_opening(last, b)
+    }
+
+    fn idle_opening(&mut self, last: u8, b: u8) -> bool {
+        let (input, at) = (self.input, self.at);
+        let Some(&second) = input.bytes.get(at + 1) else { return false };
+        if self.heard.anything(at) && self.announced(b) {
+            return false;
+        }
+        match b {
+            b':' => second != b':' || last == b':' || is_word(last),
+            b'+' if second.is_ascii_digit() || second == b'(' => phone::phone(input, at, &mut self.heard.topics) == Ok(None),
+            b'(' if second.is_ascii_digit() || second == b'+' => phone::phone(input, at, &mut self.heard.topics) == Ok(None),
+            b'-' => second != b'-' || last == b'-' || input.starts_with(at, b"-----BEGIN ") == Ok(false),
+            b'_' => !token_formats::pair_begins(b, second),
+            _ => true,
+        }
+    }
+
+    /// Whether what was heard may announce a value that begins here with `b`.
+    fn announced(&mut self, b: u8) -> bool {
+        let Self { detectors, input, at, near_card, .. } = *self;
+        if self.heard.secret(at) && secrets::assigned(input, at, &mut self.heard.values) != Ok(None)
+            || self.heard.password(at) && secrets::url_password(input, at) != Ok(None)
+        {
+            return true;
+        }
+        if !self.heard.named(at) {
+            return false;
+        }
+        detectors.pci && (b.is_ascii_uppercase() || b >= 0x80) && words::names_holder(input, at, near_card)
+            || detectors.pci && b.is_ascii_digit() && numbers::names_cvv(input, at, near_card)
+            || detectors.healthcare && alnum(b)
+    }
+
+    /// Whether digits, by how many they are and what follows, are none of the numbers looked for.
+    fn idle_number(&mut self) -> bool {
+        let Self { detectors, input, at, .. } = *self;
+        if !numbers::begins(input, at) {
+            return true;
+        }
+        let ahead = input.bytes.get(at..).unwrap_or_default();
+        let count = ahead.iter().take(20).take_while(|&&b| class(b) & DIGIT != 0).count();
+        let (Some(&next), Some(&after)) = (ahead.get(count), ahead.get(count + 1)) else { return false };
+        if count < 7 && !(class(next) & JOINS != 0 && class(after) & (DIGIT | JOINS) != 0) {
+            return true;
+        }
+        let joined = |signs: &[u8]| signs.contains(&next) && after.is_ascii_digit();
+        let card = detectors.pci
+            && (count >= 12 || count >= 3 && joined(b" -"))
+            && validators::card_may_begin(ahead.get(..count).unwrap_or_default());
+        let ssn = count == 9 || count == 3 && joined(b"- .");
+        let ipv4 = count <= 3 && joined(b".");
+        let topics = &mut self.heard.topics;
+        (!card || numbers::card(input, at) == Ok(None))
+            && (!ssn || numbers::ssn(input, at, topics) == Ok(None))
+            && (!ipv4 || numbers::ipv4(input, at) == Ok(None))
+            && phone::phone(input, at, topics) == Ok(None)
     }
 }
 
-/// Whether a credential may begin: an armour, a known prefix, a password of a URL, a value behind a telling name.
-pub(super) fn secret(input: &Input<'_>, at: usize, (last, b, second): (u8, u8, u8)) -> bool {
-    b == b'-' && second == b'-'
-        || b == b'e' && second == b'y'
-        || token_formats::may_begin(b, second)
-        || last == b':' && secrets::behind_user(input, at)
-        || secrets::behind_name(input, at)
-}
-
-/// Whether a colon comes early enough for an IPv6 address.
-fn address_of_six(input: &Input<'_>, at: usize) -> bool {
-    let ahead = input.bytes.get(at..).unwrap_or_default();
-    let letters = ahead.iter().take(5).take_while(|b| b.is_ascii_hexdigit()).count();
-    matches!(ahead.get(letters), None | Some(b':'))
-}
-
-/// Whether digits, by how many they are and what follows, are none of the numbers looked for.
-fn digits(detectors: &Detectors, input: &Input<'_>, at: usize, near_card: bool) -> bool {
-    let ahead = input.bytes.get(at..).unwrap_or_default();
-    let count = ahead.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
-    let (Some(&next), Some(&after)) = (ahead.get(count), ahead.get(count + 1)) else { return false };
-    let joined = |signs: &[u8]| signs.contains(&next) && after.is_ascii_digit();
-    let card = detectors.pci
-        && (count >= 12 || count >= 3 && joined(b" -"))
-        && validators::card_may_begin(ahead.get(..count).unwrap_or_default());
-    let cvv = detectors.pci && (3..=4).contains(&count) && numbers::names_cvv(input, at, near_card);
-    let ssn = count == 9 || count == 3 && joined(b"- .");
-    let ipv4 = count <= 3 && joined(b".");
-    !(card || cvv || ssn || ipv4) && matches!(phone::phone(input, at), Ok(None))
+/// Whether the word `at..end` is the first group of an IPv6 address.
+#[inline]
+pub(super) fn first_group(bytes: &[u8], at: usize, end: usize) -> bool {
+    (1..=4).contains(&(end - at))
+        && bytes.get(end) == Some(&b':')
+        && bytes.get(at..end).unwrap_or_default().iter().all(u8::is_ascii_hexdigit)
 }

@@ -1,21 +1,32 @@
 //! Credentials: tokens known by their prefix, web tokens, private keys, passwords in URLs, and values assigned to a telling name.
 
+use super::bytes;
 use super::matching::{Found, Hit, Input, Kind, Open, Set, Tail, is_word};
-use super::token_formats::{Format, formats_beginning_with};
-use super::validators::{distinct, entropy, placeholder};
+use super::token_formats::{Format, formats_at};
+use super::validators::{distinct, entropy, goes_on, placeholder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::ops::Range;
+
+/// A credential known by its first bytes.
+pub(super) fn token(input: &Input<'_>, at: usize, first: u8) -> Found {
+    if first == b'e'
+        && let Some(token) = web_token(input, at)?
+    {
+        return Ok(Some(token));
+    }
+    prefixed(input, at)
+}
 
 /// A token whose format is known by its first letters; the earliest certain one wins.
-pub(super) fn prefixed(input: &Input<'_>, at: usize) -> Found {
+fn prefixed(input: &Input<'_>, at: usize) -> Found {
     let (last, second) = (input.before(at, 1), input.before(at, 2));
     if last.is_ascii_alphanumeric() || last == b'.' && is_word(second) {
         return Ok(None);
     }
-    let first = input.at(at)?;
     let mut best = None;
     let mut open = None;
-    for format in formats_beginning_with(first) {
+    for format in formats_at(input, at)? {
         match begins(input, at, format) {
             Ok(Some(hit)) => best = Some(hit),
             Ok(None) => {}
@@ -52,7 +63,7 @@ fn begins(input: &Input<'_>, at: usize, format: &Format) -> Found {
 }
 
 /// A JSON web token: a header that decodes to a JSON object, then a payload.
-pub(super) fn web_token(input: &Input<'_>, at: usize) -> Found {
+fn web_token(input: &Input<'_>, at: usize) -> Found {
     if is_word(input.before(at, 1)) || !input.starts_with(at, b"eyJ")? {
         return Ok(None);
     }
@@ -138,14 +149,45 @@ enum Name {
     Bearer,
 }
 
+/// How much of an assigned value is looked at, in bytes.
+const VALUE: usize = 128;
+
+/// The last run of bytes that was read as a value: names and values that follow each other without a gap are one run, and read
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    read: Range<usize>,
+}
+
+impl Values {
+    /// Where the value that begins at `at` ends; it is cut at [`VALUE`] bytes.
+    fn end(&mut self, input: &Input<'_>, at: usize) -> Result<usize, Open> {
+        if !self.read.contains(&at) {
+            self.read = at..at;
+        }
+        let limit = at + VALUE;
+        let ahead = input.slice(self.read.end, limit.min(input.bytes.len()));
+        self.read.end += ahead.iter().take_while(|&&b| Set::Value.has(b)).count();
+        if self.read.end < limit {
+            input.at(self.read.end)?;
+        }
+        Ok(self.read.end.min(limit))
+    }
+
+    /// The first `bytes` of the text are gone.
+    pub fn forget(&mut self, bytes: usize) {
+        self.read = self.read.start.saturating_sub(bytes)..self.read.end.saturating_sub(bytes);
+    }
+}
+
 /// A value assigned to a name that promises a secret: `api_key = "..."`, `password: ...`, `Authorization: Bearer ...`.
-pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
+pub(super) fn assigned(input: &Input<'_>, at: usize, values: &mut Values) -> Found {
     let Some((name, quoted)) = name_before(input, at) else { return Ok(None) };
     if !Set::Value.has(input.at(at)?) || matches!(input.at(at)?, b':' | b'=' | b'$' | b'*' | b'@' | b'|') {
         return Ok(None);
     }
-    let mut end = input.run(at, at + 128, |b| Set::Value.has(b))?;
-    let long = end == at + 128;
+    let mut end = values.end(input, at)?;
+    let long = end == at + VALUE;
     if !long && matches!(input.at(end)?, b'(' | b'[' | b'{' | b'<') {
         return Ok(None);
     }
@@ -163,6 +205,9 @@ pub(super) fn assigned(input: &Input<'_>, at: usize) -> Found {
 
 fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    if digits == 0 && (name != Name::Password || !quoted) {
+        return false;
+    }
     let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let mixed = digits > 0 && letters > 0;
     // `config.api_key2` is code, not a token.
@@ -178,11 +223,6 @@ fn telling(value: &[u8], name: Name, quoted: bool) -> bool {
     likely && !placeholder(value) && !value.windows(2).any(|w| w == b"${" || w == b"::")
 }
 
-/// Whether the text to the left names a secret that begins at `at`.
-pub(super) fn behind_name(input: &Input<'_>, at: usize) -> bool {
-    name_before(input, at).is_some()
-}
-
 /// The name to the left of a value, and whether a quote stands between them.
 fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     if !matches!(input.before(at, 1), b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | 0x1D) {
@@ -191,17 +231,17 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     // Prose: behind one space only `bearer` and `is` tell anything.
     let end = input.before(at, 2);
     if input.before(at, 1) == b' '
-        && !is_joint(end)
+        && !bytes::joint(end)
         && !matches!((input.before(at, 3) | 32, end | 32), (b'e', b'r') | (b'i', b's'))
     {
         return None;
     }
-    let left = input.left(at, 80);
-    let gap = left.iter().rev().take(8).take_while(|&&b| is_joint(b)).count();
+    let left = input.left(at, NAME);
+    let gap = left.iter().rev().take(GAP).take_while(|&&b| bytes::joint(b)).count();
     let (head, signs) = left.split_at_checked(left.len() - gap)?;
     let quoted = matches!(signs.last(), Some(b'"' | b'\'' | b'`' | 0x1D));
-    let letters = head.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
-    let (rest, word) = head.split_at_checked(head.len() - letters)?;
+    let word = name_at_end(head);
+    let rest = head.get(..head.len() - word.len())?;
     if signs.iter().any(|b| matches!(b, b'=' | b':')) {
         return Some((name(word)?, quoted));
     }
@@ -215,40 +255,82 @@ fn name_before(input: &Input<'_>, at: usize) -> Option<(Name, bool)> {
     (name(word)? == Name::Password).then_some((Name::Password, false))
 }
 
-/// What may stand between a name and its value.
-fn is_joint(b: u8) -> bool {
-    matches!(b, b'"' | b'\'' | b'`' | b'=' | b':' | b' ' | b'\t' | b'>' | b'\\' | 0x1D)
+/// Whether the `=` or `:` at `at` stands behind a name that may promise a secret, and how far from there its value may begin.
+pub(super) fn announced(input: &Input<'_>, at: usize) -> Option<usize> {
+    let left = input.left(at, NAME + GAP);
+    let gap = left.iter().rev().take(GAP - 1).take_while(|&&b| bytes::joint(b)).count();
+    let head = left.get(..left.len() - gap)?;
+    let word = name_at_end(head);
+    // Of a long name a value further on sees less.
+    (word.len() >= NAME - GAP || name(word).is_some()).then_some(at - gap + GAP)
 }
 
+/// How far to the left of a value its name is looked for, and how many of those bytes may join them.
+const NAME: usize = 80;
+const GAP: usize = 8;
+
+/// The name that ends where the text ends.
+fn name_at_end(text: &[u8]) -> &[u8] {
+    let letters = text.iter().rev().take_while(|&&b| bytes::named(b)).count();
+    text.get(text.len() - letters..).unwrap_or_default()
+}
+
+/// Whether the word that ends at `at`, which is `bearer` or `is`, may stand before a secret, and how far from there.
+pub(super) fn announced_in_words(input: &Input<'_>, at: usize) -> Option<usize> {
+    let left = input.left(at, NAME);
+    let announces = match left {
+        [.., b' ', i, s] if [i | 0x20, s | 0x20] == *b"is" => {
+            let before = left.get(..left.len() - 3)?;
+            let letters = before.iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
+            name(before.get(before.len() - letters..)?) == Some(Name::Password)
+        }
+        _ => left.get(left.len().checked_sub(6)?..)?.eq_ignore_ascii_case(b"bearer"),
+    };
+    announces.then_some(at + GAP)
+}
+
+/// What a name promises: one look at each of its letters.
 fn name(word: &[u8]) -> Option<Name> {
-    const PASSWORD: [&[u8]; 5] = [b"password", b"passwd", b"passphrase", b"passwort", b"pwd"];
-    const KEY: [&[u8]; 7] = [b"secret", b"token", b"apikey", b"api_key", b"api-key", b"accesskey", b"bearer"];
-    const NOT: [&[u8]; 11] = [
-        b"public",
-        b"cache",
-        b"primary",
-        b"foreign",
-        b"partition",
-        b"sort",
-        b"tokens",
-        b"token_type",
-        b"tokenizer",
-        b"csrf",
-        b"audience",
-    ];
-    // Most names lack a letter of every telling word.
-    let letters = word.iter().fold(0u32, |set, b| set | 1 << (b & 31));
-    let has = |part: &[u8]| part.iter().all(|b| letters >> (b & 31) & 1 == 1);
-    if ![&b"pas"[..], b"pwd", b"key", b"token", b"secr", b"bear"].iter().any(|part| has(part)) {
-        return None;
+    /// By its first letter, the second letters of all that tells.
+    static PAIRS: [u32; 32] = {
+        let telling = b"papwsetoapacbepuprcacsfosoau";
+        let mut pairs = [0; 32];
+        let mut n = 0;
+        while n < telling.len() {
+            pairs[(telling[n] & 31) as usize] |= 1 << (telling[n + 1] & 31);
+            n += 2;
+        }
+        pairs
+    };
+    let ends_in_key = word.len() > 4
+        && word.get(word.len() - 4..).is_some_and(|w| matches!(w, [b'_' | b'-', key @ ..] if key.eq_ignore_ascii_case(b"key")));
+    let (mut key, mut other) = (ends_in_key, false);
+    for (at, pair) in word.windows(2).enumerate() {
+        let &[first, second] = pair else { continue };
+        if PAIRS.get(usize::from(first & 31)).is_none_or(|seconds| seconds >> (second & 31) & 1 == 0) {
+            continue;
+        }
+        let holds = |words: &[&[u8]]| words.iter().any(|part| goes_on(word, at, part));
+        match (first | 0x20, second | 0x20) {
+            (b'p', b'a') if holds(&[b"password", b"passwd", b"passphrase", b"passwort"]) => return Some(Name::Password),
+            (b'p', b'w') if holds(&[b"pwd"]) => return Some(Name::Password),
+            (b's', b'e') => key |= holds(&[b"secret"]),
+            (b't', b'o') if holds(&[b"token"]) => {
+                key = true;
+                other |= holds(&[b"tokens", b"token_type", b"tokenizer"]);
+            }
+            (b'a', b'p') => key |= holds(&[b"apikey", b"api_key", b"api-key"]),
+            (b'a', b'c') => key |= holds(&[b"accesskey"]),
+            (b'b', b'e') => key |= holds(&[b"bearer"]),
+            (b'p', b'u' | b'r' | b'a') => other |= holds(&[b"public", b"primary", b"partition"]),
+            (b'c', b'a' | b's') => other |= holds(&[b"cache", b"csrf"]),
+            (b'f', b'o') => other |= holds(&[b"foreign"]),
+            (b's', b'o') => other |= holds(&[b"sort"]),
+            (b'a', b'u') => other |= holds(&[b"audience"]),
+            _ => {}
+        }
     }
-    let holds = |part: &[u8]| word.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
-    if PASSWORD.iter().any(|p| holds(p)) {
-        return Some(Name::Password);
-    }
-    let keyed = word.len() > 4
-        && [&b"_key"[..], b"-key"].iter().any(|end| word.get(word.len() - 4..).is_some_and(|w| w.eq_ignore_ascii_case(end)));
-    ((keyed || KEY.iter().any(|k| holds(k))) && !NOT.iter().any(|n| holds(n))).then_some(Name::Key)
+    (key && !other).then_some(Name::Key)
 }
 
 impl Tail {

@@ -1,28 +1,81 @@
 //! The token formats providers publish: a fixed beginning, the bytes that may follow, how many of them make a token certain.
 
-use super::matching::Set;
-use std::sync::LazyLock;
+use super::matching::{Input, Open, Set};
 
-/// The formats whose prefix begins with a byte: most bytes begin none.
-pub(super) fn formats_beginning_with(first: u8) -> impl Iterator<Item = &'static Format> {
-    static BY_BYTE: LazyLock<Vec<Vec<&'static Format>>> = LazyLock::new(|| {
-        let of = |byte: u8| FORMATS.iter().filter(|f| f.prefix.as_bytes().first() == Some(&byte)).collect();
-        (0..=127).map(of).collect()
-    });
-    BY_BYTE.get(usize::from(first)).into_iter().flatten().copied()
+/// The formats that may stand at `at`, by its first three bytes: of most texts none.
+pub(super) fn formats_at(input: &Input<'_>, at: usize) -> Result<impl Iterator<Item = &'static Format>, Open> {
+    let a = input.at(at)?;
+    let b = if PAIRS.get(usize::from(a)).is_some_and(|&seconds| seconds != 0) { input.at(at + 1)? } else { 0 };
+    let first = if pair_begins(a, b) { slot(a, b, input.at(at + 2)?) } else { 0 };
+    let following = |place: &u8| NEXT.get(usize::from(*place).checked_sub(1)?).copied();
+    let chain = std::iter::successors(Some(first), following).take_while(|&place| place > 0);
+    let long = chain.filter_map(|place| FORMATS.get(usize::from(place) - 1));
+    Ok(long.chain(SHORT.iter().filter(move |format| format.prefix.as_bytes() == [a, b])))
+}
+
+/// Whether any format, or a web token, begins with these bytes, with few false alarms.
+#[inline]
+pub(super) fn may_begin(a: u8, b: u8, c: u8) -> bool {
+    slot(a, b, c) != 0
 }
 
 /// Whether any format's prefix begins with these two bytes; each has at least two.
-pub(super) fn may_begin(first: u8, second: u8) -> bool {
-    PAIRS.get(usize::from(first)).is_some_and(|seconds| second < 128 && seconds >> second & 1 == 1)
+#[inline]
+pub(super) fn pair_begins(a: u8, b: u8) -> bool {
+    PAIRS.get(usize::from(a)).is_some_and(|seconds| b < 128 && seconds >> b & 1 == 1)
 }
+
+/// By a hash of a prefix's first three bytes, the place of its format, counted from one, and behind each format the place of the
+/// next with the same hash, in their order.
+static FIRST: [u8; SLOTS] = CHAINS.0;
+static NEXT: [u8; FORMATS.len()] = CHAINS.1;
+
+const SLOTS: usize = 4096;
+
+#[inline]
+fn slot(a: u8, b: u8, c: u8) -> u8 {
+    FIRST.get(hash(a, b, c)).copied().unwrap_or(0)
+}
+
+#[inline]
+const fn hash(a: u8, b: u8, c: u8) -> usize {
+    let bytes = a as u32 | (b as u32) << 8 | (c as u32) << 16;
+    (bytes.wrapping_mul(0x9E37_79B1) >> 20) as usize
+}
+
+/// Marks what is no place: the beginning of a prefix of two bytes with each byte that may follow, and of a web token.
+const OTHER: u8 = u8::MAX;
+
+const CHAINS: ([u8; SLOTS], [u8; FORMATS.len()]) = {
+    let (mut first, mut next) = ([0u8; SLOTS], [0u8; FORMATS.len()]);
+    first[hash(b'e', b'y', b'J')] = OTHER;
+    let mut n = 0;
+    while n < SHORT.len() * 128 {
+        let (format, byte) = (&SHORT[n / 128], (n % 128) as u8);
+        let prefix = format.prefix.as_bytes();
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            first[hash(prefix[0], prefix[1], byte)] = OTHER;
+        }
+        n += 1;
+    }
+    n = FORMATS.len();
+    while n > 0 {
+        n -= 1;
+        let prefix = FORMATS[n].prefix.as_bytes();
+        let slot = hash(prefix[0], prefix[1], prefix[2]);
+        next[n] = first[slot];
+        first[slot] = n as u8 + 1;
+    }
+    (first, next)
+};
 
 /// By the first byte of a prefix, the set of its second bytes.
 static PAIRS: [u128; 128] = {
     let mut pairs = [0u128; 128];
     let mut n = 0;
-    while n < FORMATS.len() {
-        let prefix = FORMATS[n].prefix.as_bytes();
+    while n < FORMATS.len() + SHORT.len() {
+        let format = if n < FORMATS.len() { &FORMATS[n] } else { &SHORT[n - FORMATS.len()] };
+        let prefix = format.prefix.as_bytes();
         pairs[prefix[0] as usize] |= 1 << prefix[1];
         n += 1;
     }
@@ -54,7 +107,14 @@ const fn exact(id: &'static str, prefix: &'static str, set: Set, least: usize) -
     Format { id, prefix, set, least, digit: true, exact: true }
 }
 
-/// Of two that fit, the later one speaks.
+/// Prefixes of two bytes. No longer one begins like them.
+const SHORT: &[Format] = &[
+    format("secret.twilio", "SK", Set::Hex, 32),
+    weak("secret.asana", "1/", Set::Alnum, 99),
+    exact("secret.yandex", "YC", Set::Word, 38),
+];
+
+/// Prefixes of three bytes and more. Of two that fit, the later one speaks.
 const FORMATS: &[Format] = &[
     format("secret.slack", "https://hooks.slack.com/services/", Set::Base64, 20),
     weak("secret.aws", "A3T", Set::Alnum, 17),
@@ -79,8 +139,6 @@ const FORMATS: &[Format] = &[
     format("secret.newrelic", "NRJS-", Set::Alnum, 16),
     format("secret.postman", "PMAK-", Set::Word, 40),
     format("secret.sendgrid", "SG.", Set::Dotted, 40),
-    format("secret.twilio", "SK", Set::Hex, 32),
-    weak("secret.asana", "1/", Set::Alnum, 99),
     format("secret.gitlab", "_gitlab_session=", Set::Alnum, 20),
     weak("secret.cloudflare", "v1.0-", Set::Word, 100),
     weak("secret.clojars", "CLOJARS_", Set::Alnum, 40),
@@ -186,10 +244,26 @@ const FORMATS: &[Format] = &[
     format("secret.slack", "xoxp-", Set::Word, 20),
     format("secret.slack", "xoxr-", Set::Word, 20),
     format("secret.slack", "xoxs-", Set::Word, 20),
-    exact("secret.yandex", "YC", Set::Word, 38),
     exact("secret.clickhouse", "4b1d", Set::Alnum, 38),
     exact("secret.octopus", "API-", Set::Alnum, 26),
     weak("secret.1password", "A3-", Set::Word, 30),
     exact("secret.artifactory", "cmVmd", Set::Alnum, 59),
     weak("secret.aws", "bedrock-api-key-", Set::Base64, 20),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_prefix_is_found_by_its_first_bytes_and_the_order_is_kept() {
+        for format in FORMATS.iter().chain(SHORT) {
+            let text = format!("{}aa", format.prefix);
+            let input = Input { bytes: text.as_bytes(), ended: false };
+            let found: Vec<&str> = formats_at(&input, 0).unwrap().map(|f| f.prefix).filter(|p| text.starts_with(p)).collect();
+            let all = FORMATS.iter().chain(SHORT).map(|f| f.prefix).filter(|p| text.starts_with(p));
+            assert_eq!(found, all.collect::<Vec<_>>());
+            assert!(may_begin(input.bytes[0], input.bytes[1], input.bytes[2]));
+        }
+    }
+}

@@ -14,51 +14,93 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Whether these digits are a payment card number: a known issuer, a length it uses, the check digit.
-pub(super) fn card(digits: &[u8]) -> bool {
-    issued(digits) && luhn(digits) && digits.iter().any(|d| Some(d) != digits.first())
+/// A payment card number as its digits are read: a known issuer, a length it uses, the check digit.
+#[derive(Debug, Default)]
+pub(super) struct CardNumber {
+    len: usize,
+    prefix: u32,
+    last: u8,
+    varied: bool,
+    /// The lengths the issuer uses, a bit each.
+    lengths: u32,
+    /// The Luhn sum of the digits so far, and the one in which the last of them counts twice.
+    sums: (u32, u32),
+}
+
+impl CardNumber {
+    /// Reads a digit. `false` when no card number goes on like this.
+    pub fn push(&mut self, digit: u8) -> bool {
+        let d = u32::from(digit.wrapping_sub(b'0'));
+        self.sums = (self.sums.1 + d, self.sums.0 + d * 2 - if d > 4 { 9 } else { 0 });
+        self.varied |= self.len > 0 && digit != self.last;
+        self.last = digit;
+        self.len += 1;
+        if self.len > 6 {
+            return self.len <= 19;
+        }
+        self.prefix = self.prefix * 10 + d;
+        if matches!(self.len, 3 | 6) {
+            self.lengths = lengths(self.prefix, self.len);
+        }
+        self.len < 3 || self.lengths != 0
+    }
+
+    /// How many digits were read.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the digits read so far are a number in use.
+    pub fn is_real(&self) -> bool {
+        self.len >= 6 && self.lengths >> self.len & 1 == 1 && self.sums.0.is_multiple_of(10) && self.varied
+    }
 }
 
 /// Whether any card number could begin with these digits, so that a year or a price opens no candidate.
 pub(super) fn card_may_begin(digits: &[u8]) -> bool {
-    let (low, high) = prefix_range(digits);
-    ISSUERS.iter().any(|&(from, to, _)| low <= to && from <= high)
+    let known = digits.get(..6).unwrap_or(digits);
+    let prefix = known.iter().fold(0, |value, d| value * 10 + u32::from(d.wrapping_sub(b'0')));
+    lengths(prefix, known.len()) != 0
 }
 
-fn issued(digits: &[u8]) -> bool {
-    let (low, _) = prefix_range(digits);
-    ISSUERS.iter().any(|&(from, to, lengths)| (from..=to).contains(&low) && lengths.contains(&digits.len()))
+/// The lengths in use for numbers that begin with these digits, at most six. Issuers are told apart by no more.
+fn lengths(prefix: u32, digits: usize) -> u32 {
+    let scale = [1_000_000, 100_000, 10_000, 1000, 100, 10, 1].get(digits).copied().unwrap_or(1);
+    let (low, high) = (prefix * scale, prefix * scale + scale - 1);
+    let first = ISSUERS.partition_point(|&(_, to, _)| to < low);
+    ISSUERS.get(first).filter(|(from, _, _)| *from <= high).map_or(0, |&(_, _, lengths)| lengths)
 }
 
-/// The six-digit prefixes these digits may stand for.
-fn prefix_range(digits: &[u8]) -> (u32, u32) {
-    let fill = |with: u8| {
-        (0..6).fold(0u32, |value, n| value * 10 + u32::from(digits.get(n).copied().unwrap_or(with).wrapping_sub(b'0')))
-    };
-    (fill(b'0'), fill(b'9'))
+const fn bits(lengths: &[u32]) -> u32 {
+    let (mut bits, mut n) = (0, 0);
+    while n < lengths.len() {
+        bits |= 1 << lengths[n];
+        n += 1;
+    }
+    bits
 }
 
-/// First six digits from, to, and the lengths in use (issuer ranges as published by the networks).
-const ISSUERS: &[(u32, u32, &[usize])] = &[
-    (180_000, 180_099, &[15]),
-    (213_100, 213_199, &[15]),
-    (222_100, 272_099, &[16]),
-    (300_000, 305_999, &[14]),
-    (309_500, 309_599, &[14]),
-    (340_000, 349_999, &[15]),
-    (352_800, 358_999, &[16, 17, 18, 19]),
-    (360_000, 369_999, &[14, 15, 16, 17, 18, 19]),
-    (370_000, 379_999, &[15]),
-    (380_000, 399_999, &[14, 16]),
-    (400_000, 499_999, &[13, 16, 19]),
-    (500_000, 509_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    (510_000, 559_999, &[16]),
-    (560_000, 589_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    (601_100, 601_199, &[16, 19]),
-    (620_000, 629_999, &[16, 17, 18, 19]),
-    (630_000, 639_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    (644_000, 659_999, &[16, 19]),
-    (670_000, 679_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+/// First six digits from, to, and the lengths in use (issuer ranges as published by the networks), in order.
+const ISSUERS: &[(u32, u32, u32)] = &[
+    (180_000, 180_099, bits(&[15])),
+    (213_100, 213_199, bits(&[15])),
+    (222_100, 272_099, bits(&[16])),
+    (300_000, 305_999, bits(&[14])),
+    (309_500, 309_599, bits(&[14])),
+    (340_000, 349_999, bits(&[15])),
+    (352_800, 358_999, bits(&[16, 17, 18, 19])),
+    (360_000, 369_999, bits(&[14, 15, 16, 17, 18, 19])),
+    (370_000, 379_999, bits(&[15])),
+    (380_000, 399_999, bits(&[14, 16])),
+    (400_000, 499_999, bits(&[13, 16, 19])),
+    (500_000, 509_999, bits(&[12, 13, 14, 15, 16, 17, 18, 19])),
+    (510_000, 559_999, bits(&[16])),
+    (560_000, 589_999, bits(&[12, 13, 14, 15, 16, 17, 18, 19])),
+    (601_100, 601_199, bits(&[16, 19])),
+    (620_000, 629_999, bits(&[16, 17, 18, 19])),
+    (630_000, 639_999, bits(&[12, 13, 14, 15, 16, 17, 18, 19])),
+    (644_000, 659_999, bits(&[16, 19])),
+    (670_000, 679_999, bits(&[12, 13, 14, 15, 16, 17, 18, 19])),
 ];
 
 /// A US social security number that could have been issued: no area 000, 666 or 9xx, no group 00, no serial 0000 (ssa.gov).
@@ -80,7 +122,19 @@ pub(super) fn npi(digits: &[u8]) -> bool {
 
 /// Length of an IBAN by its country letters (SWIFT IBAN registry).
 pub(super) fn iban_length(country: [u8; 2]) -> Option<usize> {
-    IBANS.iter().find(|(code, _)| code.as_bytes() == country).map(|&(_, length)| length)
+    static LENGTHS: [u8; 26 * 26] = {
+        let mut lengths = [0; 26 * 26];
+        let mut n = 0;
+        while n < IBANS.len() {
+            let (code, length) = IBANS[n];
+            lengths[(code.as_bytes()[0] - b'A') as usize * 26 + (code.as_bytes()[1] - b'A') as usize] = length;
+            n += 1;
+        }
+        lengths
+    };
+    let [first, second] = country.map(|c| usize::from(c.wrapping_sub(b'A')));
+    let length = LENGTHS.get(first * 26 + second).filter(|&&length| second < 26 && length > 0);
+    length.map(|&length| usize::from(length))
 }
 
 /// The mod-97 check of an IBAN without spaces (ISO 7064).
@@ -98,7 +152,7 @@ pub(super) fn iban(text: &[u8]) -> bool {
 }
 
 #[rustfmt::skip]
-const IBANS: &[(&str, usize)] = &[
+const IBANS: &[(&str, u8)] = &[
     ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22), ("BH", 22), ("BI", 27),
     ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24), ("DE", 22), ("DJ", 27), ("DK", 18), ("DO", 28),
     ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18), ("FK", 18), ("FO", 18), ("FR", 27), ("GB", 22), ("GE", 22), ("GI", 23),
@@ -129,14 +183,37 @@ pub(super) fn distinct(text: &[u8]) -> u32 {
 
 /// What documentation writes where a secret would stand.
 pub(super) fn placeholder(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 10] =
-        [b"example", b"your", b"changeme", b"placeholder", b"redacted", b"dummy", b"xxxx", b"****", b"....", b"replace"];
-    distinct(text) < 5 || WORDS.iter().any(|word| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
+    distinct(text) < 5
+        || text.iter().enumerate().any(|(at, b)| {
+            let words: &[&[u8]] = match b | 0x20 {
+                b'c' => &[b"changeme"],
+                b'd' => &[b"dummy"],
+                b'e' => &[b"example"],
+                b'p' => &[b"placeholder"],
+                b'r' => &[b"redacted", b"replace"],
+                b'x' => &[b"xxxx"],
+                b'y' => &[b"your"],
+                b'*' => &[b"****"],
+                b'.' => &[b"...."],
+                _ => return false,
+            };
+            words.iter().any(|word| goes_on(text, at, word))
+        })
+}
+
+/// Whether `text` goes on with `word` at `at`, in letters of any case.
+pub(super) fn goes_on(text: &[u8], at: usize, word: &[u8]) -> bool {
+    text.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn card(digits: &[u8]) -> bool {
+        let mut number = CardNumber::default();
+        digits.iter().all(|&digit| number.push(digit)) && number.is_real()
+    }
 
     #[test]
     fn sample_card_numbers_of_every_network_pass_and_their_neighbours_fail() {

@@ -14,8 +14,13 @@ const GATHER: usize = 1024;
 
 /// Watches one channel for personal data.
 pub(super) struct PiiWatch {
-    shared: Arc<Shared>,
     carry: Carry,
+    redaction: Redaction,
+}
+
+/// How far a text is redacted.
+pub(super) struct Redaction {
+    shared: Arc<Shared>,
     scan: Scan,
     /// The first piece of a long match: where it began, and how many of its characters are gone.
     long: Option<(u64, usize)>,
@@ -28,36 +33,56 @@ enum Carry {
     Json(JsonText),
 }
 
+/// A text to be redacted, with the way back to the channel it stands in.
+#[derive(Clone, Copy)]
+pub(super) enum View<'a> {
+    Plain { text: &'a str, forgotten: u64 },
+    Json(&'a JsonText),
+}
+
 impl PiiWatch {
     pub fn new(shared: Arc<Shared>, json: bool) -> PiiWatch {
         let carry = if json { Carry::Json(JsonText::new()) } else { Carry::Plain { text: String::new(), forgotten: 0 } };
-        PiiWatch { shared, carry, scan: Scan::default(), long: None, blocked: false }
+        PiiWatch { carry, redaction: Redaction::new(shared) }
+    }
+
+    #[inline]
+    fn advance(&mut self, ended: bool, out: &mut Released) -> Flow {
+        let flow = self.redaction.advance(self.carry.view(), ended, out);
+        let settled = self.redaction.scan.settled();
+        if settled >= GATHER {
+            self.redaction.scan.forget(self.carry.forget(settled));
+        }
+        flow
+    }
+}
+
+impl Redaction {
+    pub fn new(shared: Arc<Shared>) -> Redaction {
+        Redaction { shared, scan: Scan::default(), long: None, blocked: false }
     }
 
     /// Decides what can be decided and reports it.
-    fn advance(&mut self, ended: bool, out: &mut Released) -> Flow {
+    #[inline]
+    pub fn advance(&mut self, view: View<'_>, ended: bool, out: &mut Released) -> Flow {
         if self.blocked {
             return Flow::Block;
         }
-        loop {
-            let input = Input { bytes: self.carry.text().as_bytes(), ended };
-            let Some(piece) = self.scan.next(&self.shared.detectors, &input) else { break };
-            if self.report(&piece, out) == Flow::Block {
+        let input = Input { bytes: view.text().as_bytes(), ended };
+        while let Some(piece) = self.scan.next(&self.shared.detectors, &input) {
+            if self.report(view, &piece, out) == Flow::Block {
                 self.blocked = true;
                 return Flow::Block;
             }
         }
-        out.upto = self.carry.place(self.scan.pos);
-        if self.scan.settled() >= GATHER {
-            let gone = self.carry.forget(self.scan.settled());
-            self.scan.forget(gone);
-        }
+        out.upto = view.place(self.scan.pos);
         Flow::Continue
     }
 
-    fn report(&mut self, piece: &Piece, out: &mut Released) -> Flow {
-        let range = self.carry.place(piece.start)..self.carry.place(piece.end);
-        let value = self.carry.text().get(piece.start..piece.end).unwrap_or_default();
+    #[inline(never)]
+    fn report(&mut self, view: View<'_>, piece: &Piece, out: &mut Released) -> Flow {
+        let range = view.place(piece.start)..view.place(piece.end);
+        let value = view.text().get(piece.start..piece.end).unwrap_or_default();
         let (start, before) = self.long.filter(|_| !piece.first).unwrap_or((range.start, 0));
         let block = self.shared.action == Action::Block;
         if piece.last || block {
@@ -67,7 +92,7 @@ impl PiiWatch {
             return Flow::Block;
         }
         let marker = self.shared.markers.write(piece.rule.kind, value, before);
-        let with = self.carry.fit(piece, value, marker, before);
+        let with = view.fit(piece, value, marker, before);
         self.long = (!piece.last).then_some((start, before + value.chars().count()));
         if !range.is_empty() {
             out.replacements.push(Replacement { range, with, change: Change::Redacts });
@@ -93,23 +118,20 @@ impl Watch for PiiWatch {
 impl Carry {
     fn push(&mut self, delta: &str) {
         match self {
-            Carry::Plain { text, .. } => text.push_str(delta),
+            Carry::Plain { text, .. } => {
+                if text.capacity() == 0 {
+                    text.reserve(2 * GATHER);
+                }
+                text.push_str(delta);
+            }
             Carry::Json(json) => json.push(delta),
         }
     }
 
-    fn text(&self) -> &str {
+    fn view(&self) -> View<'_> {
         match self {
-            Carry::Plain { text, .. } => text,
-            Carry::Json(json) => json.view(),
-        }
-    }
-
-    /// The channel offset of an offset in [`Carry::text`].
-    fn place(&self, at: usize) -> u64 {
-        match self {
-            Carry::Plain { forgotten, .. } => forgotten + at as u64,
-            Carry::Json(json) => json.source(json.forgotten() + at as u64),
+            Carry::Plain { text, forgotten } => View::Plain { text, forgotten: *forgotten },
+            Carry::Json(json) => View::Json(json),
         }
     }
 
@@ -129,13 +151,30 @@ impl Carry {
             }
         }
     }
+}
+
+impl<'a> View<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            View::Plain { text, .. } => text,
+            View::Json(json) => json.view(),
+        }
+    }
+
+    /// The channel offset of an offset in [`View::text`].
+    fn place(self, at: usize) -> u64 {
+        match self {
+            View::Plain { forgotten, .. } => forgotten + at as u64,
+            View::Json(json) => json.source(json.forgotten() + at as u64),
+        }
+    }
 
     /// Makes a marker fit for where it goes: JSON stays JSON. Of a long value outside a string only the first part has one.
-    fn fit(&self, piece: &Piece, value: &str, marker: String, before: usize) -> String {
+    fn fit(self, piece: &Piece, value: &str, marker: String, before: usize) -> String {
         match self {
-            Carry::Plain { .. } => marker,
-            Carry::Json(json) if before > 0 && !json.inside_string(json.forgotten() + piece.start as u64) => String::new(),
-            Carry::Json(json) => fit(json, piece.start..piece.end, value, &marker),
+            View::Plain { .. } => marker,
+            View::Json(json) if before > 0 && !json.inside_string(json.forgotten() + piece.start as u64) => String::new(),
+            View::Json(json) => fit(json, piece.start..piece.end, value, &marker),
         }
     }
 }

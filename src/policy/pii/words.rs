@@ -2,24 +2,12 @@
 
 use super::context::named;
 use super::matching::{Found, Hit, Input, Kind, is_word};
-use super::{numbers, screen, validators};
+use super::{numbers, validators};
 use std::net::Ipv6Addr;
 
 /// Bytes of an e-mail address before its `@` (RFC 5321, 4.5.3.1.1). Of a longer run the last 64 count, so that padding hides
 /// nothing and a stream need not hold more.
 pub(super) const LOCAL_PART: usize = 64;
-
-/// What an e-mail address may hold before its `@`: the ASCII bytes in use, and Latin letters beyond ASCII. Other scripts are
-/// left out: those written without spaces would glue a sentence to the address.
-pub(super) fn local_part_end(bytes: &[u8], mut i: usize) -> usize {
-    loop {
-        match bytes.get(i) {
-            Some(0xC3..=0xC9) => i += 2,
-            Some(&b) if screen::local(b) => i += 1,
-            _ => return i.min(bytes.len()),
-        }
-    }
-}
 
 /// The address whose local part is `at..sign` and whose `@` is at `sign`.
 pub(super) fn email(input: &Input<'_>, sign: usize) -> Found {
