@@ -7,6 +7,10 @@ use std::ops::Range;
 const MIN_LETTERS: usize = 3;
 /// A longer gap ends the run.
 const MAX_GAP: usize = 6;
+/// Bytes looked at one by one before those looked at a block at a time.
+const NEAR: usize = 8;
+/// Most blocks of most texts have no letter that stands alone.
+const BLOCK: usize = 32;
 
 /// Rewrites `text` into `out` with its spaced-out words joined; false, and nothing written, when there are none.
 ///
@@ -54,28 +58,39 @@ struct Run {
     joins: usize,
 }
 
-/// The first run of at least two that starts at or after `from`.
+/// The first run that starts at or after `from`.
 fn next_run(bytes: &[u8], from: usize) -> Option<Run> {
-    let mut at = from;
+    let mut at = next_alone(bytes, from)?;
+    let gap = gap_after(bytes, at);
+    let mut run = Run { start: at, end: at + 1, gap: gap.clone(), letters: 0, joins: 0 };
     loop {
-        at += bytes.get(at..)?.iter().position(|b| is_word(*b))?;
-        if !stands_alone(bytes, at) {
-            at += bytes.get(at..)?.iter().position(|b| !is_word(*b))?;
-            continue;
+        run.letters += usize::from(bytes.get(at).is_some_and(u8::is_ascii_alphabetic));
+        run.end = at + 1;
+        let next = gap_after(bytes, at);
+        if next.is_empty() || next.len() > MAX_GAP || !stands_alone(bytes, next.end) {
+            return Some(run);
         }
-        let gap = gap_after(bytes, at);
-        let mut run = Run { start: at, end: at + 1, gap: gap.clone(), letters: 0, joins: 0 };
-        loop {
-            run.letters += usize::from(bytes.get(at).is_some_and(u8::is_ascii_alphabetic));
-            run.end = at + 1;
-            let next = gap_after(bytes, at);
-            if next.is_empty() || next.len() > MAX_GAP || !stands_alone(bytes, next.end) {
-                return Some(run);
-            }
-            run.joins += usize::from(bytes.get(next.clone()) == bytes.get(gap.clone()));
-            at = next.end;
-        }
+        run.joins += usize::from(bytes.get(next.clone()) == bytes.get(gap.clone()));
+        at = next.end;
     }
+}
+
+/// The first letter or digit at or after `from` that stands alone.
+fn next_alone(bytes: &[u8], from: usize) -> Option<usize> {
+    let near = (from..bytes.len()).take(NEAR).find(|at| stands_alone(bytes, *at));
+    if near.is_some() {
+        return near;
+    }
+    let mut at = from + NEAR;
+    while let Some(around) = bytes.get(at - 1..).and_then(|rest| rest.first_chunk::<{ BLOCK + 2 }>()) {
+        let words = around.map(is_word);
+        let alone = words.iter().zip(&words[1..]).zip(&words[2..]).map(|((before, word), after)| !before & word & !after);
+        if alone.fold(false, |any, alone| any | alone) {
+            break;
+        }
+        at += BLOCK;
+    }
+    (at..bytes.len()).find(|at| stands_alone(bytes, *at))
 }
 
 /// The separators after the letter at `at`, looked for no further than a run allows.
