@@ -61,10 +61,11 @@ impl Character {
     }
 
     fn work_out(c: char) -> Self {
+        let is_alphabetic = c.is_alphabetic();
         Self {
             becomes: Becomes::of(c),
-            is_word: is_word(c),
-            is_alphabetic: c.is_alphabetic(),
+            is_word: is_alphabetic || is_word(c),
+            is_alphabetic,
             is_latin: is_latin(c),
             is_ignorable: is_ignorable(c),
             is_lookalike: lookalike(c).is_some(),

@@ -43,7 +43,7 @@ pub fn fold(text: &str, folding: Folding, out: &mut String, map: &mut OffsetMap)
 
 /// ASCII that folding only lowercases.
 fn is_plain(b: u8) -> bool {
-    matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+    (b.wrapping_sub(b' ') < 0x5f) | (b == b'\n') | (b == b'\r') | (b == b'\t')
 }
 
 struct Fold<'a> {

@@ -83,7 +83,8 @@ fn next_alone(bytes: &[u8], from: usize) -> Option<usize> {
     }
     let mut at = from + NEAR;
     while let Some(around) = bytes.get(at - 1..).and_then(|rest| rest.first_chunk::<{ BLOCK + 2 }>()) {
-        let words = around.map(is_word);
+        let mut words = [false; BLOCK + 2];
+        words.iter_mut().zip(around).for_each(|(word, b)| *word = is_word(*b));
         let alone = words.iter().zip(&words[1..]).zip(&words[2..]).map(|((before, word), after)| !before & word & !after);
         if alone.fold(false, |any, alone| any | alone) {
             break;
@@ -107,7 +108,7 @@ fn stands_alone(bytes: &[u8], at: usize) -> bool {
 
 /// Bytes of other scripts count as part of a word: a letter beside one does not stand alone.
 fn is_word(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b >= 0x80
+    ((b | 0x20).wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10) | (b >= 0x80)
 }
 
 fn copy(text: &str, range: Range<usize>, out: &mut String, map: &mut OffsetMap) {

@@ -49,7 +49,7 @@ fn escapes(bytes: &[u8]) -> impl Iterator<Item = (usize, Escape)> {
 
 /// Whether an escape may begin with this.
 fn begins(b: u8) -> bool {
-    matches!(b, b'&' | b'\\' | b'%' | b'=')
+    (b == b'&') | (b == b'\\') | (b == b'%') | (b == b'=')
 }
 
 /// One escape: how long it is, and what it stands for.

@@ -62,9 +62,8 @@ impl Default for Grams {
 
 impl Grams {
     /// Calls `found` with each word `token` is read as.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, text: &str, token: &Token, mut found: impl FnMut(Word)) {
-        let Some(letters) = text.get(token.range.clone()) else { return };
         if token.quoted {
             self.before = QUOTATION;
         } else if token.position != self.position {
@@ -72,21 +71,29 @@ impl Grams {
         }
         self.position = token.position.wrapping_add(1);
         if token.unspaced {
-            for (at, letter) in letters.char_indices() {
-                let at = token.range.start + at;
-                let hash = spread(u64::from(letter as u32));
-                found(self.word(at..at + letter.len_utf8(), hash, hash));
-            }
-        } else {
-            let bytes = letters.as_bytes();
-            let beginning = bytes.get(..BEGINNING).filter(|beginning| beginning.len() < bytes.len());
-            let is_number = token.leet && bytes.iter().all(u8::is_ascii_digit);
-            let hash = if is_number { number(bytes.len()) } else { hash(bytes, token.letters) };
-            found(self.word(token.range.clone(), hash, beginning.map_or(hash, |letters| !self::hash(letters, sum(letters)))));
+            return self.read_letters(text, &token.range, found);
+        }
+        let Some(word) = text.as_bytes().get(token.range.clone()) else { return };
+        let is_number = token.leet && word.iter().all(u8::is_ascii_digit);
+        let hash = if is_number { number(word.len()) } else { hash(word, token.letters) };
+        let beginning = match word.first_chunk::<BEGINNING>() {
+            Some(letters) if word.len() > BEGINNING => !self::hash(letters, sum(letters)),
+            _ => hash,
+        };
+        found(self.word(token.range.clone(), hash, beginning));
+    }
+
+    /// Each character of a script without spaces is a word.
+    #[inline(never)]
+    fn read_letters(&mut self, text: &str, range: &Range<usize>, mut found: impl FnMut(Word)) {
+        for (at, letter) in text.get(range.clone()).unwrap_or_default().char_indices() {
+            let at = range.start + at;
+            let hash = spread(u64::from(letter as u32));
+            found(self.word(at..at + letter.len_utf8(), hash, hash));
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, range: Range<usize>, word: u64, beginning: u64) -> Word {
         let pair = word.wrapping_add(self.before.rotate_left(21));
         self.before = word;
@@ -97,7 +104,7 @@ impl Grams {
     }
 
     /// The bucket, unless its block has held it.
-    #[inline]
+    #[inline(always)]
     fn fresh(&mut self, bucket: u16, block: u32) -> u16 {
         let mark = u32::from(bucket) << 16 | (block & 0xffff);
         let Some(slot) = self.seen.get_mut(usize::from(bucket) % SLOTS) else { return SILENT };

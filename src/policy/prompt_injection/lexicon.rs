@@ -4,12 +4,13 @@
 //! letters swapped or its middle scrambled (`ingore`, `isntructoins`): all but the stem are one look-up, by the sum of its letters. A
 //! word nobody knows that is long, or of a script written without spaces, is cut into the words we know.
 
+use super::index::Index;
 use super::letters::{are_alike, is_scrambled, sum};
 use super::tokens::Token;
 use crate::policy::normalize::Character;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, PatternID};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A word of the lexicon: its place in what [`Lexicon::new`] was given.
@@ -32,16 +33,15 @@ const BEGINNING: usize = 3;
 #[derive(Debug)]
 pub struct Lexicon {
     entries: Vec<Entry>,
+    /// For each entry the longest stem it begins with, if it is a word.
+    also: Vec<Option<Id>>,
     /// By the sum of their letters, words and stems alike.
-    letters: Map<Vec<Id>>,
+    letters: Index,
     /// By how they begin, longest first.
-    stems: Map<Vec<Id>>,
-    /// Which sums and beginnings there are: most words of most texts go no further.
-    known: Filter,
-    known_beginnings: Filter,
+    stems: Index,
     /// The longest entry at each place of a run, and for each of its patterns the word and the stem spelled so.
     pieces: AhoCorasick,
-    ids: Vec<[Option<Id>; 2]>,
+    spelled: Vec<[Option<Id>; 2]>,
 }
 
 /// A word, or the beginning of words.
@@ -60,50 +60,55 @@ impl Lexicon {
     ///
     /// Too many entries for an automaton.
     pub fn new(entries: Vec<Entry>) -> Result<Self, String> {
-        let (mut letters, mut stems) = (Map::<Vec<Id>>::default(), Map::<Vec<Id>>::default());
-        let (mut known, mut known_beginnings) = (Filter::default(), Filter::default());
-        let (mut spellings, mut ids, mut places) = (Vec::new(), Vec::new(), HashMap::new());
-        for (id, entry) in (0..).zip(&entries) {
-            let word = entry.spelling.as_bytes();
-            let sum = sum(word);
-            known.add(sum);
-            letters.entry(sum).or_default().push(id);
-            if entry.is_stem && let Some(beginning) = beginning(word) {
-                known_beginnings.add(beginning);
-                stems.entry(beginning).or_default().push(id);
-            }
-            if word.len() >= MIN_PIECE {
-                let place = *places.entry(word).or_insert(ids.len());
-                if place == ids.len() {
-                    spellings.push(word);
-                    ids.push([None; 2]);
-                }
-                ids[place][usize::from(entry.is_stem)] = Some(id);
-            }
+        let all = || (0..).zip(&entries);
+        let letters = Index::new(all().map(|(id, entry)| (sum(entry.spelling.as_bytes()), id)));
+        let mut stems: Vec<(Id, &Entry)> = all().filter(|(_, entry)| entry.is_stem).collect();
+        stems.sort_by_key(|(_, entry)| Reverse(entry.spelling.len()));
+        let stems = Index::new(stems.iter().filter_map(|(id, entry)| Some((beginning(entry.spelling.as_bytes())?, *id))));
+        let mut spellings: BTreeMap<&str, [Option<Id>; 2]> = BTreeMap::new();
+        for (id, entry) in all().filter(|(_, entry)| entry.spelling.len() >= MIN_PIECE) {
+            let [word, stem] = spellings.entry(&entry.spelling).or_default();
+            *(if entry.is_stem { stem } else { word }) = Some(id);
         }
-        let length = |id: &Id| entries.get(*id as usize).map_or(0, |entry| entry.spelling.len());
-        stems.values_mut().for_each(|stems| stems.sort_by_key(|id| std::cmp::Reverse(length(id))));
         let pieces = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .match_kind(MatchKind::LeftmostLongest)
             .prefilter(false)
-            .build(&spellings)
+            .build(spellings.keys())
             .map_err(|error| error.to_string())?;
-        Ok(Self { letters, stems, known, known_beginnings, pieces, ids, entries })
+        let spelled = spellings.into_values().collect();
+        let mut lexicon = Self { also: Vec::new(), letters, stems, pieces, spelled, entries };
+        lexicon.also = lexicon.entries.iter().map(|entry| lexicon.stem(&entry.spelling)).collect();
+        Ok(lexicon)
+    }
+
+    /// Whether [`Lexicon::find`] has to be asked: most words of most texts are none of ours however one reads them.
+    #[inline(always)]
+    pub fn may_know(&self, word: &[u8], token: &Token) -> bool {
+        self.letters.may_have(token.letters)
+            || beginning(word).is_some_and(|beginning| self.stems.may_have(beginning))
+            || token.leet
+            || token.unspaced
+            || word.len() >= MIN_CUT
     }
 
     /// Calls `found` with each known word in a token of `text`, and where it stands.
-    #[inline]
     pub fn find(&self, text: &str, token: &Token, mut found: impl FnMut(Range<usize>, Id)) {
         let range = token.range.clone();
         let Some(word) = text.get(range.clone()) else { return };
         if token.unspaced {
             return self.cut(word, range.start, found);
         }
-        let (alike, stem) = (self.alike(token.letters), self.stem(word));
+        let alike = self.letters.get(token.letters);
         if let Some(id) = self.exactly(word, alike) {
-            [Some(id), stem].into_iter().flatten().for_each(|id| found(range.clone(), id));
-        } else if token.leet && stem.is_none() {
+            found(range.clone(), id);
+            if let Some(stem) = self.also.get(id as usize).copied().flatten() {
+                found(range, stem);
+            }
+            return;
+        }
+        let stem = self.stem(word);
+        if token.leet && stem.is_none() {
             self.find_leet(word, range.start, alike, found);
         } else if let Some(id) = self.misspelled(word, alike) {
             // A short stem may begin the misspelling of another word.
@@ -113,12 +118,6 @@ impl Lexicon {
         } else if word.len() >= MIN_CUT {
             self.cut(word, range.start, found);
         }
-    }
-
-    /// The entries of the same letters, in any order and however they are written.
-    #[inline]
-    fn alike(&self, letters: u64) -> &[Id] {
-        if self.known.may_have(letters) { self.letters.get(&letters).map_or(&[], Vec::as_slice) } else { &[] }
     }
 
     fn entry(&self, id: Id) -> Option<&Entry> {
@@ -139,9 +138,9 @@ impl Lexicon {
     /// The longest stem the word begins with.
     #[inline]
     fn stem(&self, word: &str) -> Option<Id> {
-        let beginning = beginning(word.as_bytes()).filter(|beginning| self.known_beginnings.may_have(*beginning))?;
         let begins = |stem: &str| word.strip_prefix(stem).is_some_and(|ending| ending.len() <= MAX_ENDING);
-        self.stems.get(&beginning)?.iter().copied().find(|id| self.entry(*id).is_some_and(|entry| begins(&entry.spelling)))
+        let stems = self.stems.get(beginning(word.as_bytes())?);
+        stems.iter().copied().find(|id| self.entry(*id).is_some_and(|entry| begins(&entry.spelling)))
     }
 
     /// `word` stands at `at`, and has digits or symbols in it.
@@ -157,7 +156,7 @@ impl Lexicon {
             let next = at + part.len();
             let part = part.strip_suffix(|c: char| !is_letter(c)).unwrap_or(part);
             if part.len() > 1 {
-                if let Some(id) = self.exactly(part, self.alike(sum(part.as_bytes()))).or_else(|| self.stem(part)) {
+                if let Some(id) = self.exactly(part, self.letters.get(sum(part.as_bytes()))).or_else(|| self.stem(part)) {
                     found(at..at + part.len(), id);
                 } else if part.len() >= MIN_CUT || is_unspaced(part) {
                     self.cut(part, at, &mut found);
@@ -182,27 +181,28 @@ impl Lexicon {
         if run.len() <= MAX_WORD && run.is_ascii() {
             let (mut pieces, mut covered) = (0, 0);
             for piece in self.pieces.find_iter(run) {
-                pieces += self.spelled(piece.pattern().as_usize()).count();
-                covered += piece.len() * self.spelled(piece.pattern().as_usize()).count();
+                pieces += self.spelled(piece.pattern()).count();
+                covered += piece.len() * self.spelled(piece.pattern()).count();
             }
             if pieces < 2 || covered * 4 < run.len() * if pieces == 2 { 3 } else { 2 } {
                 return;
             }
         }
         for piece in self.pieces.find_iter(run) {
-            self.spelled(piece.pattern().as_usize()).for_each(|id| found(at + piece.start()..at + piece.end(), id));
+            self.spelled(piece.pattern()).for_each(|id| found(at + piece.start()..at + piece.end(), id));
         }
     }
 
     /// The word and the stem of a pattern of `pieces`.
-    fn spelled(&self, pattern: usize) -> impl Iterator<Item = Id> {
-        self.ids.get(pattern).into_iter().flatten().flatten().copied()
+    fn spelled(&self, pattern: PatternID) -> impl Iterator<Item = Id> {
+        self.spelled.get(pattern.as_usize()).into_iter().flatten().flatten().copied()
     }
 }
 
+#[inline(always)]
 fn beginning(word: &[u8]) -> Option<u64> {
-    let bytes = word.first_chunk::<BEGINNING>()?;
-    Some(bytes.iter().fold(0, |key, b| key << 8 | u64::from(*b)))
+    let [a, b, c] = *word.first_chunk::<BEGINNING>()?;
+    Some(u64::from(a) << 16 | u64::from(b) << 8 | u64::from(c))
 }
 
 fn is_letter(c: char) -> bool {
@@ -212,57 +212,4 @@ fn is_letter(c: char) -> bool {
 /// Whether a word is of a script that puts no spaces between words, or glues particles to them.
 fn is_unspaced(word: &str) -> bool {
     !word.is_ascii() && word.chars().any(|c| Character::of(c).is_unspaced)
-}
-
-/// By keys that are ours, so nobody can make them collide on purpose but themselves.
-type Map<V> = HashMap<u64, V, BuildHasherDefault<Mixed>>;
-
-#[derive(Debug, Default)]
-struct Mixed(u64);
-
-impl Hasher for Mixed {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.write_u64(u64::from(*b)));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = (self.0 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The table takes its place from the bottom and its control byte from the top.
-        self.0 ^= self.0 >> 32;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A set of keys that may say yes too often.
-#[derive(Debug)]
-struct Filter(Box<[u64; 1 << (Filter::BITS - 6)]>);
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self(Box::new([0; 1 << (Self::BITS - 6)]))
-    }
-}
-
-impl Filter {
-    /// Of a key, hashed.
-    const BITS: u32 = 15;
-
-    fn add(&mut self, key: u64) {
-        let hash = Self::hash(key);
-        self.0[hash / 64] |= 1 << (hash % 64);
-    }
-
-    #[inline]
-    fn may_have(&self, key: u64) -> bool {
-        let hash = Self::hash(key);
-        self.0[hash / 64] & (1 << (hash % 64)) != 0
-    }
-
-    #[inline]
-    fn hash(key: u64) -> usize {
-        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS)) as usize
-    }
 }

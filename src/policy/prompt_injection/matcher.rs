@@ -3,7 +3,7 @@
 //! Every rule keeps, for each of its steps, where its beginning was last completed up to there. A word of the lexicon completes the
 //! steps of its classes whose predecessor is near enough. So the cost is the words of the text times the steps that name them.
 
-use super::table::{Outcome, Step, Table};
+use super::table::{MAX_GAP, Outcome, Step, Table, Then};
 use super::tokens::{Token, Tokens};
 use crate::policy::normalize::Scan;
 use std::ops::Range;
@@ -12,6 +12,8 @@ use std::ops::Range;
 const MENTION: u32 = 12;
 /// A rule that begins at most this many words after a `mute` is muted.
 const MUTE: u32 = 1;
+/// Positions begin anew beyond this one; no text has as many as are left then.
+const MAX_ORIGIN: u32 = u32::MAX / 2;
 /// Memory for so many words of one token stays.
 const KEEP: usize = 1 << 12;
 
@@ -29,16 +31,13 @@ pub struct Hit {
 /// Memory of one pass, used again for the next.
 #[derive(Debug, Default)]
 pub struct States {
-    states: Vec<State>,
-    pass: u32,
+    /// For each step, up to which position the next one may follow.
+    until: Vec<u32>,
+    /// What was reached there.
+    spans: Vec<Span>,
+    /// Where the positions of this pass begin, beyond what any step of an earlier one waits for.
+    origin: u32,
     events: Vec<(u32, Span)>,
-}
-
-/// What is known of a step: where it was last reached, and in which pass.
-#[derive(Debug, Default, Clone, Copy)]
-struct State {
-    reached: u32,
-    span: Span,
 }
 
 /// The words a step or phrase covers. Texts are shorter than 4 GiB.
@@ -73,11 +72,44 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
     memory.begin(table.states);
     let mut context = Context::default();
     // Pieces of one token (scripts without spaces) are words of their own, so positions drift from the tokens'.
-    let mut drift = 0;
-    for token in Tokens::new(scan.text()) {
+    let mut drift = memory.origin;
+    let text = scan.text();
+    let mut tokens = Tokens::new(text);
+    while let Some(token) = tokens.next() {
         read(&token);
+        let Some(word) = text.as_bytes().get(token.range.clone()) else { continue };
+        if table.lexicon.may_know(word, &token) {
+            drift = memory.take(table, text, &token, drift);
+            if !memory.events.is_empty() {
+                memory.settle(table, &mut context, &mut hit);
+            }
+        }
+    }
+    memory.end(tokens.position() + drift);
+}
+
+impl States {
+    fn begin(&mut self, states: usize) {
+        if self.until.len() != states || self.origin > MAX_ORIGIN {
+            self.until.clear();
+            self.until.resize(states, 0);
+            self.spans.resize(states, Span::default());
+            self.origin = 1;
+        }
+        self.events.clear();
+    }
+
+    /// The pass has ended before this position.
+    fn end(&mut self, position: u32) {
+        self.origin = position.saturating_add(MAX_GAP + 1);
+        self.events.shrink_to(KEEP);
+    }
+
+    /// Makes events of the known words in one token, and tells how far positions have drifted after it.
+    #[inline(never)]
+    fn take(&mut self, table: &Table, text: &str, token: &Token, drift: u32) -> u32 {
         let (mut pieces, mut last_end, mut position) = (0u32, token.range.start, token.position + drift);
-        table.lexicon.find(scan.text(), &token, |bytes, word| {
+        table.lexicon.find(text, token, |bytes, word| {
             if bytes.start >= last_end && pieces > 0 {
                 // What was skipped between two pieces counts as a word for every few bytes.
                 position += 1 + ((bytes.start - last_end) / 6) as u32;
@@ -85,25 +117,9 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
             last_end = bytes.end;
             pieces += 1;
             let (first, start, end) = (position, bytes.start as u32, bytes.end as u32);
-            memory.events.push((word, Span { first, last: first, start, end, quoted: token.quoted, muted: false }));
+            self.events.push((word, Span { first, last: first, start, end, quoted: token.quoted, muted: false }));
         });
-        if pieces > 0 {
-            drift = position - token.position;
-            memory.settle(table, &mut context, &mut hit);
-        }
-    }
-    memory.events.shrink_to(KEEP);
-}
-
-impl States {
-    fn begin(&mut self, states: usize) {
-        self.pass = self.pass.wrapping_add(1);
-        if self.states.len() != states || self.pass == 0 {
-            self.states.clear();
-            self.states.resize(states, State::default());
-            self.pass = 1;
-        }
-        self.events.clear();
+        position - token.position
     }
 
     /// Applies the events of one token, in order, and those that phrases add.
@@ -112,8 +128,8 @@ impl States {
         while let Some((word, span)) = self.events.get(next).copied() {
             next += 1;
             for step in table.steps(word) {
-                let Some(done) = self.advance(step, &span, context) else { continue };
-                match step.completes.and_then(|rule| table.rules.get(rule as usize)) {
+                let Some((rule, done)) = self.advance(step, &span, context) else { continue };
+                match table.rules.get(rule as usize) {
                     Some(Outcome::Word(word)) => self.events.push((*word, Span { muted: false, ..done })),
                     Some(Outcome::Attack { rule, score }) => {
                         let range = done.start as usize..done.end as usize;
@@ -129,22 +145,26 @@ impl States {
     }
 
     /// Completes a step of a rule with `span`; the whole rule's span when it was the last step.
-    #[inline]
-    fn advance(&mut self, step: &Step, span: &Span, context: &Context) -> Option<Span> {
-        let whole = match step.gap {
+    #[inline(always)]
+    fn advance(&mut self, step: &Step, span: &Span, context: &Context) -> Option<(u32, Span)> {
+        let whole = match step.follows {
             None => Span { muted: context.mutes(span), ..*span },
-            Some(gap) => {
-                let before = self.states.get((step.state as usize).checked_sub(1)?)?;
-                if before.reached != self.pass || span.first.checked_sub(before.span.last + 1)? > gap {
+            Some(before) => {
+                // Most steps are not waited for.
+                if span.first > *self.until.get(before as usize)? {
                     return None;
                 }
-                Span { last: span.last, end: span.end, ..before.span }
+                let before = self.spans.get(before as usize).filter(|before| span.first > before.last)?;
+                Span { last: span.last, end: span.end, ..*before }
             }
         };
-        if step.completes.is_some() {
-            return Some(whole);
+        match step.then {
+            Then::Completes(rule) => Some((rule, whole)),
+            Then::Waits(gap) => {
+                *self.until.get_mut(step.state as usize)? = whole.last + 1 + gap;
+                *self.spans.get_mut(step.state as usize)? = whole;
+                None
+            }
         }
-        *self.states.get_mut(step.state as usize)? = State { reached: self.pass, span: whole };
-        None
     }
 }

@@ -28,6 +28,7 @@ mod conversation;
 mod evidence;
 mod explanation;
 mod grams;
+mod index;
 mod letters;
 mod lexicon;
 mod matcher;

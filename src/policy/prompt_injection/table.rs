@@ -28,13 +28,25 @@ pub enum Outcome {
 /// One step of a rule, as a word sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Its place among all steps of all rules; the step before it stands right before it.
+    /// Its place among all steps of all rules.
     pub state: u32,
-    /// How many other words may stand before it; `None` for the first of a rule.
-    pub gap: Option<u32>,
-    /// The rule it completes.
-    pub completes: Option<u32>,
+    /// The place of the step before it; `None` for the first of a rule.
+    pub follows: Option<u32>,
+    /// What comes after it.
+    pub then: Then,
 }
+
+/// What a step that was reached leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// The rule of this number is complete.
+    Completes(u32),
+    /// The next step may follow after so many other words.
+    Waits(u32),
+}
+
+/// More words than this never stand between two steps.
+pub const MAX_GAP: u32 = 100;
 
 /// Lexicon and rules, indexed for one pass.
 #[derive(Debug)]
@@ -191,8 +203,8 @@ impl Reader {
         };
         let (mut steps, mut gap) = (Vec::new(), 0);
         for field in fields {
-            if let Ok(words) = field.parse() {
-                gap = words;
+            if let Ok(words) = field.parse::<u32>() {
+                gap = Some(words).filter(|words| *words <= MAX_GAP)?;
                 continue;
             }
             let classes =
@@ -210,9 +222,11 @@ impl Reader {
     fn push(&mut self, meaning: Meaning, steps: Vec<(u32, Vec<Class>)>) {
         let rule = self.rules.len() as u32;
         self.rules.push(meaning);
-        let last = steps.len().saturating_sub(1);
-        for (at, (gap, classes)) in steps.into_iter().enumerate() {
-            let step = Step { state: self.states, gap: (at > 0).then_some(gap), completes: (at == last).then_some(rule) };
+        let gaps: Vec<u32> = steps.iter().map(|(gap, _)| *gap).collect();
+        for (at, (_, classes)) in steps.into_iter().enumerate() {
+            let state = self.states;
+            let then = gaps.get(at + 1).map_or(Then::Completes(rule), |gap| Then::Waits(*gap));
+            let step = Step { state, follows: (at > 0).then(|| state - 1), then };
             self.states += 1;
             for class in classes {
                 if let Some(steps) = self.steps.get_mut(class) {

@@ -26,11 +26,13 @@ const SENTENCE: u32 = 3;
 /// Hardly any rule reaches over an empty line.
 const PARAGRAPH: u32 = 5;
 
-/// What a byte may be to a word.
-#[derive(Clone, Copy, PartialEq)]
+/// What a byte may be to a word; first what a word may be made of.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Class {
     Letter,
     Digit,
+    /// Of a character that is not ASCII.
+    Foreign,
     /// May stand for a letter.
     Symbol,
     /// May end a sentence.
@@ -40,8 +42,6 @@ enum Class {
     /// May stand between a quotation mark and what is quoted.
     Bracket,
     Other,
-    /// Of a character that is not ASCII.
-    Foreign,
 }
 
 const CLASS: [Class; 256] = classes();
@@ -58,11 +58,17 @@ impl<'a> Tokens<'a> {
         Self { text, at: 0, position: 0 }
     }
 
-    #[inline]
+    /// Of the next word, as far as is known yet.
+    pub fn position(&self) -> u32 {
+        self.position
+    }
+
+    #[inline(always)]
     fn class(&self, at: usize) -> Option<(u8, Class)> {
         self.text.as_bytes().get(at).map(|b| (*b, CLASS[usize::from(*b)]))
     }
 
+    #[inline(never)]
     fn foreign(&self, at: usize) -> Option<(char, Character)> {
         self.text.get(at..)?.chars().next().map(|c| (c, Character::of(c)))
     }
@@ -78,8 +84,20 @@ impl<'a> Tokens<'a> {
     }
 
     /// Skips what is between words; whether a quotation mark came last.
-    #[inline]
+    #[inline(always)]
     fn skip(&mut self) -> Option<bool> {
+        // Most words follow a space.
+        if let Some((b' ', _)) = self.class(self.at)
+            && let Some((_, Class::Letter)) = self.class(self.at + 1)
+        {
+            self.at += 1;
+            return Some(false);
+        }
+        self.skip_any()
+    }
+
+    #[inline(never)]
+    fn skip_any(&mut self) -> Option<bool> {
         let start = self.at;
         let (mut quoted, mut sentence, mut lines) = (false, false, 0);
         loop {
@@ -117,38 +135,50 @@ impl<'a> Tokens<'a> {
         }
         Some(quoted)
     }
+
+    /// Reads on where something else than a letter may belong to the word.
+    #[inline(never)]
+    fn read_on(&self, token: &mut Token) {
+        let Range { start, end: at } = &mut token.range;
+        while let Some((b, class)) = self.class(*at) {
+            match class {
+                Class::Letter => {}
+                Class::Digit => token.leet = true,
+                Class::Symbol if self.spells(b, *at, *at > *start) => token.leet = true,
+                Class::Foreign => {
+                    let Some((c, character)) = self.foreign(*at).filter(|(_, character)| character.is_word) else { break };
+                    token.unspaced |= character.is_unspaced;
+                    let end = *at + c.len_utf8();
+                    token.letters = token.letters.wrapping_add(sum(self.text.as_bytes().get(*at..end).unwrap_or_default()));
+                    *at = end;
+                    continue;
+                }
+                _ => break,
+            }
+            token.letters = token.letters.wrapping_add(LETTERS[usize::from(b)]);
+            *at += 1;
+        }
+    }
 }
 
 impl Iterator for Tokens<'_> {
     type Item = Token;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Token> {
         let quoted = self.skip()?;
-        let (start, mut at) = (self.at, self.at);
-        let (mut leet, mut unspaced, mut letters) = (false, false, 0u64);
-        while let Some((b, class)) = self.class(at) {
-            match class {
-                Class::Letter => {}
-                Class::Digit => leet = true,
-                Class::Symbol if self.spells(b, at, at > start) => leet = true,
-                Class::Foreign => {
-                    let Some((c, character)) = self.foreign(at).filter(|(_, character)| character.is_word) else { break };
-                    unspaced |= character.is_unspaced;
-                    let end = at + c.len_utf8();
-                    letters = letters.wrapping_add(sum(self.text.as_bytes().get(at..end).unwrap_or_default()));
-                    at = end;
-                    continue;
-                }
-                _ => break,
-            }
+        let (start, mut at, mut letters) = (self.at, self.at, 0u64);
+        while let Some((b, Class::Letter)) = self.class(at) {
             letters = letters.wrapping_add(LETTERS[usize::from(b)]);
             at += 1;
         }
-        self.at = at;
-        let position = self.position;
+        let mut token = Token { range: start..at, position: self.position, quoted, leet: false, unspaced: false, letters };
+        if self.class(at).is_some_and(|(_, class)| class <= Class::Symbol) {
+            self.read_on(&mut token);
+        }
+        self.at = token.range.end;
         self.position = self.position.saturating_add(1);
-        Some(Token { range: start..at, position, quoted, leet, unspaced, letters })
+        Some(token)
     }
 }
 
