@@ -1,7 +1,6 @@
 //! What folding does to each character, looked up instead of worked out: the tables of Unicode are deep.
 //!
-//! A page of 256 characters is worked out when the first of them is met, and stays. Characters beyond the planes letters are in are
-//! worked out each time.
+//! A page of 256 characters is worked out when the first of them is met, and stays.
 
 use super::letters::{is_ignorable, is_latin, is_word, lookalike, plain_latin};
 use std::sync::OnceLock;
@@ -12,36 +11,19 @@ pub const MAX_FROM_ONE: usize = 4;
 
 /// Characters of a page.
 const PAGE: usize = 256;
-/// Pages of the first four planes.
+/// Pages of the first four planes. The next have no characters yet but invisible ones and those of private use.
 const PAGES: usize = 0x4_0000 / PAGE;
 
 static TABLE: [OnceLock<Box<[Character; PAGE]>>; PAGES] = [const { OnceLock::new() }; PAGES];
 
-/// One character, as folding and reading see it.
+/// One character, as folding and reading see it: what it becomes in the lower bits, what it is above them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Character {
-    /// What becomes of it, lookalikes aside.
-    pub becomes: Becomes,
-    /// Part of a word ([`is_word`]).
-    pub is_word: bool,
-    /// [`char::is_alphabetic`]
-    pub is_alphabetic: bool,
-    /// [`is_latin`]
-    pub is_latin: bool,
-    /// [`is_ignorable`]
-    pub is_ignorable: bool,
-    /// [`lookalike`] knows it.
-    pub is_lookalike: bool,
-    /// Of a script that puts no spaces between words, or glues particles to them.
-    pub is_unspaced: bool,
-}
+pub struct Character(u32);
 
 /// What becomes of a character whatever stands around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Becomes {
-    /// Itself.
-    Itself,
-    /// This other one.
+    /// This one, maybe itself.
     One(char),
     /// Nothing: it is invisible, or a control character.
     Nothing,
@@ -49,28 +31,98 @@ pub enum Becomes {
     Other,
 }
 
+/// The bits of a code point.
+const CODE: u32 = (1 << 21) - 1;
+const OTHER: u32 = CODE;
+const WORD: u32 = 1 << 21;
+const ALPHABETIC: u32 = 1 << 22;
+const LATIN: u32 = 1 << 23;
+const INVISIBLE: u32 = 1 << 24;
+const LOOKALIKE: u32 = 1 << 25;
+const UNSPACED: u32 = 1 << 26;
+
 impl Character {
     /// Looks `c` up.
     #[inline]
     pub fn of(c: char) -> Self {
         let code = c as usize;
-        match TABLE.get(code / PAGE).map(|page| page.get_or_init(|| page_of(code / PAGE))) {
-            Some(page) => page[code % PAGE],
-            None => Self::work_out(c),
+        match TABLE.get(code / PAGE) {
+            Some(page) => page.get_or_init(|| page_of(code / PAGE))[code % PAGE],
+            None if is_ignorable(c) => Self(c as u32 | INVISIBLE),
+            None => Self(c as u32),
         }
     }
 
-    fn work_out(c: char) -> Self {
-        let is_alphabetic = c.is_alphabetic();
-        Self {
-            becomes: Becomes::of(c),
-            is_word: is_alphabetic || is_word(c),
-            is_alphabetic,
-            is_latin: is_latin(c),
-            is_ignorable: is_ignorable(c),
-            is_lookalike: lookalike(c).is_some(),
-            is_unspaced: matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'),
+    /// What becomes of it, lookalikes aside.
+    #[inline]
+    pub fn becomes(self) -> Becomes {
+        if self.0 & INVISIBLE != 0 {
+            return Becomes::Nothing;
         }
+        char::from_u32(self.0 & CODE).map_or(Becomes::Other, Becomes::One)
+    }
+
+    /// Folding leaves it as it is, lookalikes aside.
+    #[inline]
+    pub fn stays(self, c: char) -> bool {
+        self.0 & (CODE | INVISIBLE) == c as u32
+    }
+
+    /// Part of a word: what the tokens of the rules are made of.
+    #[inline]
+    pub fn is_word(self) -> bool {
+        self.0 & WORD != 0
+    }
+
+    /// [`char::is_alphabetic`]
+    #[inline]
+    pub fn is_alphabetic(self) -> bool {
+        self.0 & ALPHABETIC != 0
+    }
+
+    /// A letter of the Latin script, in any of its compatibility forms.
+    #[inline]
+    pub fn is_latin(self) -> bool {
+        self.0 & LATIN != 0
+    }
+
+    /// Taken for a Latin letter.
+    #[inline]
+    pub fn is_lookalike(self) -> bool {
+        self.0 & LOOKALIKE != 0
+    }
+
+    /// Part of a word or nothing to be seen in it.
+    #[inline]
+    pub fn goes_on(self) -> bool {
+        self.0 & (WORD | INVISIBLE) != 0
+    }
+
+    /// Of a script that puts no spaces between words, or glues particles to them.
+    #[inline]
+    pub fn is_unspaced(self) -> bool {
+        self.0 & UNSPACED != 0
+    }
+
+    fn work_out(c: char) -> Self {
+        let becomes = match Becomes::of(c) {
+            Becomes::One(one) => one as u32,
+            Becomes::Nothing => c as u32 | INVISIBLE,
+            Becomes::Other => OTHER,
+        };
+        let is = |bit: u32, is: bool| if is { bit } else { 0 };
+        let is_alphabetic = c.is_alphabetic();
+        let is_unspaced = matches!(c,
+            '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
+        Self(
+            becomes
+                | is(WORD, is_alphabetic || is_word(c))
+                | is(ALPHABETIC, is_alphabetic)
+                | is(LATIN, is_latin(c))
+                | is(LOOKALIKE, lookalike(c).is_some())
+                | is(UNSPACED, is_unspaced),
+        )
     }
 }
 
@@ -87,7 +139,6 @@ impl Becomes {
         if parts == [c] && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
             let mut lower = c.to_lowercase();
             return match (lower.next(), lower.next()) {
-                (Some(one), None) if one == c => Self::Itself,
                 (Some(one), None) => Self::One(one),
                 _ => Self::Other,
             };
@@ -106,11 +157,7 @@ impl Becomes {
             };
             one = Some(next);
         }
-        match one {
-            Some(one) if one == c => Self::Itself,
-            Some(one) => Self::One(one),
-            None => Self::Other,
-        }
+        one.map_or(Self::Other, Self::One)
     }
 }
 
@@ -130,9 +177,26 @@ pub fn decomposed(c: char) -> ([char; MAX_FROM_ONE], usize) {
     (parts, count)
 }
 
+#[cold]
 fn page_of(page: usize) -> Box<[Character; PAGE]> {
     let first = (page * PAGE) as u32;
     // Surrogates are no characters and are never asked for.
     let character = |at: usize| Character::work_out(char::from_u32(first + at as u32).unwrap_or('\0'));
     Box::new(std::array::from_fn(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_up_is_what_is_worked_out() {
+        for c in (0..=0x10_ffff).step_by(7).filter_map(char::from_u32) {
+            let worked_out = Character::work_out(c);
+            assert_eq!(Character::of(c), worked_out, "{c:?}");
+            assert_eq!(worked_out.becomes(), Becomes::of(c), "{c:?}");
+            assert_eq!(worked_out.is_word(), is_word(c), "{c:?}");
+            assert_eq!(worked_out.stays(c), Becomes::of(c) == Becomes::One(c), "{c:?}");
+        }
+    }
 }

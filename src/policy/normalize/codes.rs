@@ -19,13 +19,15 @@ pub fn decode(text: &str, into: &mut Rewritten) -> bool {
     let mut run = Run::default();
     let mut at = 0;
     while let Some((start, end)) = next_token(bytes, at) {
-        let characters = bytes.get(start..end).map(characters).unwrap_or_default();
-        if start > run.end + MAX_GAP || !run.admits(&characters) {
-            run.write(bytes, into);
-            run = Run { start, ..Run::default() };
-        }
-        run.push(&characters, end);
         at = end;
+        let forms = bytes.get(start..end).map_or([false; FORMS], |token| characters(token).map(|code| code != 0));
+        if run.codes > 0 && !(start <= run.end + MAX_GAP && run.goes_on(forms, end)) {
+            run.write(bytes, into);
+            run.codes = 0;
+        }
+        if run.codes == 0 && forms != [false; FORMS] {
+            run = Run { start, end, codes: 1, forms };
+        }
     }
     run.write(bytes, into);
     into.map.finish(text.len());
@@ -43,17 +45,14 @@ struct Run {
 }
 
 impl Run {
-    /// Whether some form goes on.
-    fn admits(&self, next: &Characters) -> bool {
-        self.codes == 0 || self.forms.iter().zip(next).any(|(form, next)| *form && *next != 0)
-    }
-
-    fn push(&mut self, next: &Characters, end: usize) {
-        for (form, next) in self.forms.iter_mut().zip(next) {
-            *form = *next != 0 && (*form || self.codes == 0);
+    /// Takes one more number, if some form goes on with it.
+    fn goes_on(&mut self, forms: [bool; FORMS], end: usize) -> bool {
+        let both = std::array::from_fn(|form| self.forms[form] & forms[form]);
+        let goes_on = both != [false; FORMS];
+        if goes_on {
+            *self = Self { start: self.start, end, codes: self.codes + 1, forms: both };
         }
-        self.codes += 1;
-        self.end = end;
+        goes_on
     }
 
     fn write(&self, bytes: &[u8], into: &mut Rewritten) {
@@ -79,30 +78,34 @@ impl Run {
 fn next_token(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        let start = at + bytes::find(bytes.get(at..)?, |b| b.is_ascii_digit())?;
-        let rest = bytes.get(start..)?;
-        let end = start + rest.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let start = at + bytes::find(bytes.get(at..)?, |b| b.wrapping_sub(b'0') < 10)?;
+        at = start + 1;
+        while bytes.get(at).is_some_and(u8::is_ascii_alphanumeric) {
+            at += 1;
+        }
         let inside = start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(u8::is_ascii_alphanumeric);
         if !inside {
-            return Some((start, end));
+            return Some((start, at));
         }
-        at = end;
     }
 }
 
 /// What a token that begins with a digit stands for.
 fn characters(token: &[u8]) -> Characters {
-    let number = |digits: &[u8], radix: u32| {
-        let digit = |value: u32, digit: &u8| Some(value * radix + char::from(*digit).to_digit(radix)?);
-        let code = digits.iter().try_fold(0, digit).and_then(|code| u8::try_from(code).ok());
-        code.filter(|code| matches!(code, b' '..=b'~' | b'\n' | b'\r' | b'\t')).unwrap_or(0)
-    };
     match token {
         [_, _] => [number(token, 16), 0, number(token, 10), 0],
         [_, _, _] => [0, 0, number(token, 10), 0],
         [b'0', b'x', digits @ ..] if digits.len() == 2 => [0, number(digits, 16), 0, 0],
         _ if matches!(token.len(), 7 | 8) => [0, 0, 0, number(token, 2)],
         _ => [0; FORMS],
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> u8 {
+    let digit = |value: u32, digit: &u8| Some(value * radix + char::from(*digit).to_digit(radix)?);
+    match digits.iter().try_fold(0, digit) {
+        Some(code @ (0x20..0x7f | 0x9 | 0xa | 0xd)) => code as u8,
+        _ => 0,
     }
 }
 

@@ -79,26 +79,30 @@ impl Fold<'_> {
         }
     }
 
+    #[inline(always)]
     fn char(&mut self, at: usize, c: char) {
         if !self.folding.unicode {
             return self.lower(at, c);
         }
-        if matches!(c, '\u{e0000}'..='\u{e0fff}') {
-            return self.invisible(at, c);
-        }
         let character = Character::of(c);
-        if self.folding.homoglyphs
-            && character.is_lookalike
+        if character.is_lookalike()
+            && self.folding.homoglyphs
             && self.word_folds(at)
             && let Some(latin) = lookalike(c)
         {
-            return self.unit(at, latin);
+            self.unit(at, latin);
+        } else if character.stays(c) {
+            self.keep(at, c.len_utf8());
+        } else {
+            self.change(at, c, character);
         }
-        match character.becomes {
-            Becomes::Itself => self.keep(at, c.len_utf8()),
+    }
+
+    fn change(&mut self, at: usize, c: char, character: Character) {
+        match character.becomes() {
             Becomes::One(one) if one.len_utf8() == c.len_utf8() => self.copy(at, one),
             Becomes::One(one) => self.unit(at, one),
-            Becomes::Nothing => {}
+            Becomes::Nothing => self.reveal(at, c),
             Becomes::Other => {
                 self.settle();
                 self.parts(at, c);
@@ -107,6 +111,7 @@ impl Fold<'_> {
     }
 
     /// Adds `len` bytes that stay as they are, with the next that do not.
+    #[inline(always)]
     fn keep(&mut self, at: usize, len: usize) {
         if self.waiting.end != at {
             self.settle();
@@ -124,8 +129,8 @@ impl Fold<'_> {
         }
     }
 
-    /// Drops a tag character, or reveals the one it hides.
-    fn invisible(&mut self, at: usize, c: char) {
+    /// Drops an invisible character, or reveals the one it hides.
+    fn reveal(&mut self, at: usize, c: char) {
         if let Some(hidden) = tag(c) {
             if at >= self.flag_until {
                 self.hidden += 1;
@@ -156,7 +161,7 @@ impl Fold<'_> {
         let last = self.out.chars().next_back();
         if is_combining_mark(c) {
             match last {
-                Some(base) if Character::of(base).is_word && !is_latin(base) => {
+                Some(base) if Character::of(base).is_word() && !is_latin(base) => {
                     if let Some(joined) = compose(base, c) {
                         // The base is in a unit or a copied run of its own; the joined letter ends it.
                         let begin = self.out.len() - base.len_utf8();
@@ -215,37 +220,46 @@ impl Fold<'_> {
     }
 
     /// Whether the word around `at` mixes Latin with lookalikes, or is all lookalikes in a Latin text.
+    #[inline(always)]
     fn word_folds(&mut self, at: usize) -> bool {
-        if at < self.word.end {
-            return self.word.folds;
+        if at >= self.word.end {
+            self.word = self.word_at(at);
         }
+        self.word.folds
+    }
+
+    fn word_at(&mut self, at: usize) -> Word {
         self.settle();
         // Whatever of the word is behind us is already in `out`, and was not a lookalike: only ASCII matters.
         let mut latin = self.out.bytes().next_back().is_some_and(|b| b.is_ascii_alphabetic());
-        let mut only_lookalikes = !self.out.chars().next_back().is_some_and(|c| Character::of(c).is_word);
+        let mut only_lookalikes = !self.out.chars().next_back().is_some_and(|c| Character::of(c).is_word());
         let mut end = at;
         for c in self.text.get(at..).unwrap_or_default().chars() {
             let character = Character::of(c);
-            if !character.is_word && !character.is_ignorable {
+            if !character.goes_on() {
                 break;
             }
             end += c.len_utf8();
-            if character.is_latin {
+            if character.is_latin() {
                 latin = true;
-            } else if character.is_alphabetic && !character.is_lookalike {
+            } else if character.is_alphabetic() && !character.is_lookalike() {
                 only_lookalikes = false;
             }
         }
-        let folds = latin || (only_lookalikes && self.mostly_latin());
-        self.word = Word { end, folds };
-        folds
+        Word { end, folds: latin || (only_lookalikes && self.mostly_latin()) }
     }
 
     fn mostly_latin(&mut self) -> bool {
         *self.mostly_latin.get_or_insert_with(|| {
             let (mut latin, mut other) = (0usize, 0usize);
-            for character in self.text.chars().map(Character::of).filter(|character| character.is_alphabetic) {
-                *(if character.is_latin { &mut latin } else { &mut other }) += 1;
+            for c in self.text.chars() {
+                if c.is_ascii() {
+                    latin += usize::from(c.is_ascii_alphabetic());
+                } else {
+                    let character = Character::of(c);
+                    latin += usize::from(character.is_latin() && character.is_alphabetic());
+                    other += usize::from(!character.is_latin() && character.is_alphabetic());
+                }
             }
             latin > other
         })

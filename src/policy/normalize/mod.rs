@@ -28,7 +28,7 @@ pub use fold::Folding;
 pub use characters::Character;
 pub use map::{MAX_TEXT, OffsetMap};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::packed::Searcher;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -243,12 +243,27 @@ impl Announced {
     }
 }
 
-static ROT13: LazyLock<AhoCorasick> = LazyLock::new(|| names(&["rot13", "rot-13", "rot 13", "caesar", "cesar"]));
-static REVERSED: LazyLock<AhoCorasick> =
-    LazyLock::new(|| names(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"]));
+static ROT13: LazyLock<Names> = LazyLock::new(|| Names::new(&["rot13", "rot-13", "rot 13", "caesar", "cesar"]));
+static REVERSED: LazyLock<Names> = LazyLock::new(|| {
+    Names::new(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"])
+});
 
-/// Finds any of the words; leftmost first, since only then the search looks at many bytes at once.
-fn names(words: &[&str]) -> AhoCorasick {
-    let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words);
-    built.expect("a few words always fit an automaton")
+/// Finds any of a few words.
+struct Names {
+    words: &'static [&'static str],
+    /// Looks at many bytes at once, where the processor can.
+    fast: Option<Searcher>,
+}
+
+impl Names {
+    fn new(words: &'static [&'static str]) -> Self {
+        Self { words, fast: Searcher::new(words) }
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        match &self.fast {
+            Some(fast) => fast.find(text).is_some(),
+            None => self.words.iter().any(|word| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()),
+        }
+    }
 }

@@ -7,10 +7,6 @@ use std::ops::Range;
 const MIN_LETTERS: usize = 3;
 /// A longer gap ends the run.
 const MAX_GAP: usize = 6;
-/// Bytes looked at one by one before those looked at a block at a time.
-const NEAR: usize = 8;
-/// Most blocks of most texts have no letter that stands alone.
-const BLOCK: usize = 32;
 
 /// Rewrites `text` into `out` with its spaced-out words joined; false, and nothing written, when there are none.
 ///
@@ -58,9 +54,9 @@ struct Run {
     joins: usize,
 }
 
-/// The first run that starts at or after `from`.
+/// The first run long enough to be a word that starts at or after `from`, where no word goes on.
 fn next_run(bytes: &[u8], from: usize) -> Option<Run> {
-    let mut at = next_alone(bytes, from)?;
+    let mut at = next_row(bytes, from)?;
     let gap = gap_after(bytes, at);
     let mut run = Run { start: at, end: at + 1, gap: gap.clone(), letters: 0, joins: 0 };
     loop {
@@ -75,23 +71,30 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Run> {
     }
 }
 
-/// The first letter or digit at or after `from` that stands alone.
-fn next_alone(bytes: &[u8], from: usize) -> Option<usize> {
-    let near = (from..bytes.len()).take(NEAR).find(|at| stands_alone(bytes, *at));
-    if near.is_some() {
-        return near;
-    }
-    let mut at = from + NEAR;
-    while let Some(around) = bytes.get(at - 1..).and_then(|rest| rest.first_chunk::<{ BLOCK + 2 }>()) {
-        let mut words = [false; BLOCK + 2];
-        words.iter_mut().zip(around).for_each(|(word, b)| *word = is_word(*b));
-        let alone = words.iter().zip(&words[1..]).zip(&words[2..]).map(|((before, word), after)| !before & word & !after);
-        if alone.fold(false, |any, alone| any | alone) {
-            break;
+/// Where the first letters or digits stand alone, as many in a row as a word has.
+fn next_row(bytes: &[u8], from: usize) -> Option<usize> {
+    let (mut at, mut last) = (from, from);
+    let (mut first, mut row) = (from, 0);
+    loop {
+        while !is_word(*bytes.get(at)?) {
+            at += 1;
         }
-        at += BLOCK;
+        let start = at;
+        while bytes.get(at).is_some_and(|b| is_word(*b)) {
+            at += 1;
+        }
+        if at > start + 1 {
+            row = 0;
+            continue;
+        }
+        if row == 0 || start > last + MAX_GAP {
+            (first, row) = (start, 0);
+        }
+        (row, last) = (row + 1, at);
+        if row == MIN_LETTERS {
+            return Some(first);
+        }
     }
-    (at..bytes.len()).find(|at| stands_alone(bytes, *at))
 }
 
 /// The separators after the letter at `at`, looked for no further than a run allows.
@@ -108,8 +111,18 @@ fn stands_alone(bytes: &[u8], at: usize) -> bool {
 
 /// Bytes of other scripts count as part of a word: a letter beside one does not stand alone.
 fn is_word(b: u8) -> bool {
-    ((b | 0x20).wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10) | (b >= 0x80)
+    WORD[usize::from(b)]
 }
+
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut b = 0;
+    while b < word.len() {
+        word[b] = (b as u8).is_ascii_alphanumeric() || b >= 0x80;
+        b += 1;
+    }
+    word
+};
 
 fn copy(text: &str, range: Range<usize>, out: &mut String, map: &mut OffsetMap) {
     if !range.is_empty() {

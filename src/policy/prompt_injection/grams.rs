@@ -74,8 +74,7 @@ impl Grams {
             return self.read_letters(text, &token.range, found);
         }
         let Some(word) = text.as_bytes().get(token.range.clone()) else { return };
-        let is_number = token.leet && word.iter().all(u8::is_ascii_digit);
-        let hash = if is_number { number(word.len()) } else { hash(word, token.letters) };
+        let hash = if token.number { number(word.len()) } else { hash(word, token.letters) };
         let beginning = match word.first_chunk::<BEGINNING>() {
             Some(letters) if word.len() > BEGINNING => !self::hash(letters, sum(letters)),
             _ => hash,

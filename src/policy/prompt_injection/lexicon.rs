@@ -87,7 +87,7 @@ impl Lexicon {
     pub fn may_know(&self, word: &[u8], token: &Token) -> bool {
         self.letters.may_have(token.letters)
             || beginning(word).is_some_and(|beginning| self.stems.may_have(beginning))
-            || token.leet
+            || (token.leet && !token.number)
             || token.unspaced
             || word.len() >= MIN_CUT
     }
@@ -206,10 +206,10 @@ fn beginning(word: &[u8]) -> Option<u64> {
 }
 
 fn is_letter(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphabetic() } else { Character::of(c).is_alphabetic }
+    if c.is_ascii() { c.is_ascii_alphabetic() } else { Character::of(c).is_alphabetic() }
 }
 
 /// Whether a word is of a script that puts no spaces between words, or glues particles to them.
 fn is_unspaced(word: &str) -> bool {
-    !word.is_ascii() && word.chars().any(|c| Character::of(c).is_unspaced)
+    !word.is_ascii() && word.chars().any(|c| Character::of(c).is_unspaced())
 }

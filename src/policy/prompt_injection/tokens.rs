@@ -15,6 +15,8 @@ pub struct Token {
     pub quoted: bool,
     /// It holds digits or symbols that may stand for letters.
     pub leet: bool,
+    /// It holds nothing but digits.
+    pub number: bool,
     /// It is of a script that puts no spaces between words, or glues particles to them: more than one word, maybe.
     pub unspaced: bool,
     /// The sum of its letters (`letters`).
@@ -116,7 +118,7 @@ impl<'a> Tokens<'a> {
                 Class::Bracket => {}
                 Class::Foreign => {
                     let (c, character) = self.foreign(self.at)?;
-                    if character.is_word {
+                    if character.is_word() {
                         break;
                     }
                     sentence |= matches!(c, '。' | '।' | '؟' | '…');
@@ -139,24 +141,35 @@ impl<'a> Tokens<'a> {
     /// Reads on where something else than a letter may belong to the word.
     #[inline(never)]
     fn read_on(&self, token: &mut Token) {
-        let Range { start, end: at } = &mut token.range;
-        while let Some((b, class)) = self.class(*at) {
+        let Token { range, leet, number, unspaced, letters, .. } = token;
+        let bytes = self.text.as_bytes();
+        *number = range.is_empty();
+        while let Some((b, class)) = self.class(range.end) {
             match class {
-                Class::Letter => {}
-                Class::Digit => token.leet = true,
-                Class::Symbol if self.spells(b, *at, *at > *start) => token.leet = true,
+                Class::Letter => *number = false,
+                Class::Digit => *leet = true,
+                Class::Symbol if self.spells(b, range.end, !range.is_empty()) => (*leet, *number) = (true, false),
                 Class::Foreign => {
-                    let Some((c, character)) = self.foreign(*at).filter(|(_, character)| character.is_word) else { break };
-                    token.unspaced |= character.is_unspaced;
-                    let end = *at + c.len_utf8();
-                    token.letters = token.letters.wrapping_add(sum(self.text.as_bytes().get(*at..end).unwrap_or_default()));
-                    *at = end;
+                    let start = range.end;
+                    for c in self.text.get(start..).unwrap_or_default().chars().take_while(|c| !c.is_ascii()) {
+                        let character = Character::of(c);
+                        if !character.is_word() {
+                            break;
+                        }
+                        *unspaced |= character.is_unspaced();
+                        range.end += c.len_utf8();
+                    }
+                    *letters = letters.wrapping_add(sum(bytes.get(start..range.end).unwrap_or_default()));
+                    if range.end == start {
+                        break;
+                    }
+                    *number = false;
                     continue;
                 }
                 _ => break,
             }
-            token.letters = token.letters.wrapping_add(LETTERS[usize::from(b)]);
-            *at += 1;
+            *letters = letters.wrapping_add(LETTERS[usize::from(b)]);
+            range.end += 1;
         }
     }
 }
@@ -172,7 +185,7 @@ impl Iterator for Tokens<'_> {
             letters = letters.wrapping_add(LETTERS[usize::from(b)]);
             at += 1;
         }
-        let mut token = Token { range: start..at, position: self.position, quoted, leet: false, unspaced: false, letters };
+        let mut token = Token { range: start..at, position: self.position, quoted, leet: false, number: false, unspaced: false, letters };
         if self.class(at).is_some_and(|(_, class)| class <= Class::Symbol) {
             self.read_on(&mut token);
         }
