@@ -14,7 +14,13 @@ const PAGE: usize = 256;
 /// Pages of the first four planes. The next have no characters yet but invisible ones and those of private use.
 const PAGES: usize = 0x4_0000 / PAGE;
 
-static TABLE: [OnceLock<Box<[Character; PAGE]>>; PAGES] = [const { OnceLock::new() }; PAGES];
+static TABLE: [OnceLock<Box<Page>>; PAGES] = [const { OnceLock::new() }; PAGES];
+
+struct Page {
+    characters: [Character; PAGE],
+    /// What those become that become several.
+    several: Vec<Box<str>>,
+}
 
 /// One character, as folding and reading see it: what it becomes in the lower bits, what it is above them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +33,17 @@ pub enum Becomes {
     One(char),
     /// Nothing: it is invisible, or a control character.
     Nothing,
-    /// Several, or what depends on what stands before it.
+    /// Several.
+    Several(&'static str),
+    /// What depends on what stands before it.
     Other,
 }
 
 /// The bits of a code point.
 const CODE: u32 = (1 << 21) - 1;
 const OTHER: u32 = CODE;
+/// Beyond all characters: the first of those that become several.
+const SEVERAL: u32 = 0x11_0000;
 const WORD: u32 = 1 << 21;
 const ALPHABETIC: u32 = 1 << 22;
 const LATIN: u32 = 1 << 23;
@@ -47,19 +57,21 @@ impl Character {
     pub fn of(c: char) -> Self {
         let code = c as usize;
         match TABLE.get(code / PAGE) {
-            Some(page) => page.get_or_init(|| page_of(code / PAGE))[code % PAGE],
+            Some(page) => page.get_or_init(|| Page::new(code / PAGE)).characters[code % PAGE],
             None if is_ignorable(c) => Self(c as u32 | INVISIBLE),
             None => Self(c as u32),
         }
     }
 
-    /// What becomes of it, lookalikes aside.
+    /// What becomes of `c`, whose entry this is, lookalikes aside.
     #[inline]
-    pub fn becomes(self) -> Becomes {
-        if self.0 & INVISIBLE != 0 {
-            return Becomes::Nothing;
+    pub fn becomes(self, c: char) -> Becomes {
+        match self.0 & CODE {
+            _ if self.0 & INVISIBLE != 0 => Becomes::Nothing,
+            OTHER => Becomes::Other,
+            code @ SEVERAL.. => several(c, code - SEVERAL).map_or(Becomes::Other, Becomes::Several),
+            code => char::from_u32(code).map_or(Becomes::Other, Becomes::One),
         }
-        char::from_u32(self.0 & CODE).map_or(Becomes::Other, Becomes::One)
     }
 
     /// Folding leaves it as it is, lookalikes aside.
@@ -104,61 +116,87 @@ impl Character {
         self.0 & UNSPACED != 0
     }
 
-    fn work_out(c: char) -> Self {
-        let becomes = match Becomes::of(c) {
-            Becomes::One(one) => one as u32,
-            Becomes::Nothing => c as u32 | INVISIBLE,
-            Becomes::Other => OTHER,
-        };
+    /// The entry of `c`, which becomes what `code` says.
+    fn work_out(c: char, code: u32) -> Self {
         let is = |bit: u32, is: bool| if is { bit } else { 0 };
         let is_alphabetic = c.is_alphabetic();
         let is_unspaced = matches!(c,
             '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{d7ff}'
             | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
         Self(
-            becomes
-                | is(WORD, is_alphabetic || is_word(c))
+            code | is(WORD, is_alphabetic || is_word(c))
                 | is(ALPHABETIC, is_alphabetic)
                 | is(LATIN, is_latin(c))
+                | is(INVISIBLE, is_ignorable(c))
                 | is(LOOKALIKE, lookalike(c).is_some())
                 | is(UNSPACED, is_unspaced),
         )
     }
 }
 
-impl Becomes {
-    fn of(c: char) -> Self {
-        if is_ignorable(c) {
-            return Self::Nothing;
-        }
-        if c == '\u{1f3f4}' || is_combining_mark(c) {
-            return Self::Other;
-        }
-        let (parts, count) = decomposed(c);
-        let parts = parts.get(..count).unwrap_or_default();
-        if parts == [c] && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
-            let mut lower = c.to_lowercase();
-            return match (lower.next(), lower.next()) {
-                (Some(one), None) => Self::One(one),
-                _ => Self::Other,
+impl Page {
+    #[cold]
+    fn new(page: usize) -> Box<Self> {
+        let first = (page * PAGE) as u32;
+        let mut several: Vec<Box<str>> = Vec::new();
+        let characters = std::array::from_fn(|at| {
+            // Surrogates are no characters and are never asked for.
+            let c = char::from_u32(first + at as u32).unwrap_or('\0');
+            let becomes = becomes(c).unwrap_or_default();
+            let mut all = becomes.chars();
+            let code = match (all.next(), all.next()) {
+                (None, _) => OTHER,
+                (Some(one), None) => one as u32,
+                _ => {
+                    several.push(becomes.into());
+                    SEVERAL + several.len() as u32 - 1
+                }
             };
-        }
-        let mut one = None;
-        for part in parts.iter().flat_map(|part| part.to_lowercase()) {
-            let next = match one {
-                None if is_combining_mark(part) || matches!(part, 'ß' | 'æ' | 'œ') => return Self::Other,
-                None => plain_latin(part).unwrap_or(part),
-                Some(_) if !is_combining_mark(part) => return Self::Other,
-                Some(base) if is_word(base) && !is_latin(base) => match compose(base, part) {
-                    Some(joined) => joined,
-                    None => return Self::Other,
-                },
-                Some(base) => base,
-            };
-            one = Some(next);
-        }
-        one.map_or(Self::Other, Self::One)
+            Character::work_out(c, code)
+        });
+        Box::new(Self { characters, several })
     }
+}
+
+fn several(c: char, number: u32) -> Option<&'static str> {
+    TABLE.get(c as usize / PAGE)?.get()?.several.get(number as usize).map(|several| &**several)
+}
+
+/// What becomes of `c` whatever stands around it; `None` for what depends on that, and nothing for the invisible.
+fn becomes(c: char) -> Option<String> {
+    if is_ignorable(c) {
+        return Some(String::new());
+    }
+    if c == '\u{1f3f4}' || is_combining_mark(c) {
+        return None;
+    }
+    let (parts, count) = decomposed(c);
+    let parts = parts.get(..count).unwrap_or_default();
+    if parts == [c] && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
+        return Some(c.to_lowercase().collect());
+    }
+    let mut out = String::new();
+    for part in parts.iter().flat_map(|part| part.to_lowercase()) {
+        match out.chars().next_back() {
+            None if is_combining_mark(part) => return None,
+            Some(base) if is_combining_mark(part) => {
+                if is_word(base) && !is_latin(base) {
+                    let joined = compose(base, part);
+                    if joined.is_some() {
+                        out.pop();
+                    }
+                    out.push(joined.unwrap_or(part));
+                }
+            }
+            _ => match part {
+                'ß' => out.push_str("ss"),
+                'æ' => out.push_str("ae"),
+                'œ' => out.push_str("oe"),
+                _ => out.push(plain_latin(part).unwrap_or(part)),
+            },
+        }
+    }
+    Some(out)
 }
 
 /// The compatibility decomposition, as far as it is kept. Hangul syllables stay whole: their letters would only be put together
@@ -177,14 +215,6 @@ pub fn decomposed(c: char) -> ([char; MAX_FROM_ONE], usize) {
     (parts, count)
 }
 
-#[cold]
-fn page_of(page: usize) -> Box<[Character; PAGE]> {
-    let first = (page * PAGE) as u32;
-    // Surrogates are no characters and are never asked for.
-    let character = |at: usize| Character::work_out(char::from_u32(first + at as u32).unwrap_or('\0'));
-    Box::new(std::array::from_fn(character))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,11 +222,19 @@ mod tests {
     #[test]
     fn what_is_looked_up_is_what_is_worked_out() {
         for c in (0..=0x10_ffff).step_by(7).filter_map(char::from_u32) {
-            let worked_out = Character::work_out(c);
-            assert_eq!(Character::of(c), worked_out, "{c:?}");
-            assert_eq!(worked_out.becomes(), Becomes::of(c), "{c:?}");
-            assert_eq!(worked_out.is_word(), is_word(c), "{c:?}");
-            assert_eq!(worked_out.stays(c), Becomes::of(c) == Becomes::One(c), "{c:?}");
+            let (character, becomes) = (Character::of(c), becomes(c));
+            assert_eq!(character.is_word(), is_word(c), "{c:?}");
+            assert_eq!(character.is_latin(), is_latin(c), "{c:?}");
+            assert_eq!(character.is_alphabetic(), c.is_alphabetic(), "{c:?}");
+            assert_eq!(character.goes_on(), is_word(c) || is_ignorable(c), "{c:?}");
+            assert_eq!(character.is_lookalike(), lookalike(c).is_some(), "{c:?}");
+            match character.becomes(c) {
+                Becomes::Nothing => assert!(is_ignorable(c), "{c:?}"),
+                Becomes::One(one) => assert_eq!(becomes, Some(one.to_string()), "{c:?}"),
+                Becomes::Several(several) => assert_eq!(becomes.as_deref(), Some(several), "{c:?}"),
+                Becomes::Other => assert!(becomes.is_none_or(|becomes| becomes.is_empty()), "{c:?}"),
+            }
+            assert_eq!(character.stays(c), character.becomes(c) == Becomes::One(c), "{c:?}");
         }
     }
 }

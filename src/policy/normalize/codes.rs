@@ -19,6 +19,8 @@ pub fn decode(text: &str, into: &mut Rewritten) -> bool {
     let mut run = Run::default();
     let mut at = 0;
     while let Some((start, end)) = next_token(bytes, at) {
+        #[cfg(test)]
+        super::work::count(8);
         at = end;
         let forms = bytes.get(start..end).map_or([false; FORMS], |token| characters(token).map(|code| code != 0));
         if run.codes > 0 && !(start <= run.end + MAX_GAP && run.goes_on(forms, end)) {

@@ -16,6 +16,8 @@ pub struct Folding {
     pub homoglyphs: bool,
 }
 
+/// A text grows by half at most, and by this many bytes: of compatibility forms beyond that only the first letter is kept.
+const MIN_ROOM: usize = 512;
 /// A subdivision flag is a black flag and up to this many tag characters, the terminator included.
 const MAX_FLAG: usize = 7;
 
@@ -84,6 +86,8 @@ impl Fold<'_> {
         if !self.folding.unicode {
             return self.lower(at, c);
         }
+        #[cfg(test)]
+        super::work::count(6);
         let character = Character::of(c);
         if character.is_lookalike()
             && self.folding.homoglyphs
@@ -99,10 +103,17 @@ impl Fold<'_> {
     }
 
     fn change(&mut self, at: usize, c: char, character: Character) {
-        match character.becomes() {
+        match character.becomes(c) {
             Becomes::One(one) if one.len_utf8() == c.len_utf8() => self.copy(at, one),
             Becomes::One(one) => self.unit(at, one),
             Becomes::Nothing => self.reveal(at, c),
+            Becomes::Several(several) => {
+                self.settle();
+                self.map.unit(self.out.len(), at);
+                let room = (at + at / 2 + MIN_ROOM).saturating_sub(self.out.len());
+                let end = if room < several.len() { several.chars().next().map_or(0, char::len_utf8) } else { several.len() };
+                self.out.push_str(several.get(..end).unwrap_or_default());
+            }
             Becomes::Other => {
                 self.settle();
                 self.parts(at, c);
@@ -144,6 +155,8 @@ impl Fold<'_> {
         if c == '\u{1f3f4}' {
             self.flag(at + c.len_utf8());
         }
+        #[cfg(test)]
+        super::work::count(20);
         let (parts, count) = decomposed(c);
         if parts[0] == c && count == 1 && !is_combining_mark(c) && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
             return self.lower(at, c);
@@ -239,6 +252,8 @@ impl Fold<'_> {
             if !character.goes_on() {
                 break;
             }
+            #[cfg(test)]
+            super::work::count(3);
             end += c.len_utf8();
             if character.is_latin() {
                 latin = true;

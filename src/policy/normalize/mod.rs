@@ -143,6 +143,8 @@ impl Views<'_> {
         folds.clear();
         scan.view = view;
         scan.hidden = fold::fold(source, self.folding, &mut scan.text, folds);
+        #[cfg(test)]
+        work::count(source.len() + scan.text.len());
         spare.clear();
         scan.joined = spacing::join(&scan.text, spare, joins);
         if scan.joined {
@@ -155,6 +157,8 @@ impl Views<'_> {
     fn decode(&mut self, text: &str, depths: &mut [Rewritten]) {
         let Some((depth, deeper)) = depths.split_first_mut() else { return };
         for (view, decoder) in DECODERS {
+            #[cfg(test)]
+            work::count(text.len() / 4);
             depth.clear();
             if decoder(text, depth) && depth.text.len() <= self.budget {
                 self.budget -= depth.text.len();
@@ -228,6 +232,22 @@ impl Rewritten {
 
     fn memory(&self) -> usize {
         self.text.capacity() + self.map.memory() + self.run.capacity() + self.decoded.capacity()
+    }
+}
+
+/// Counts what is done to a text, about ten instructions each, so that a test can tell linear work from worse without a clock.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local!(static DONE: Cell<usize> = const { Cell::new(0) });
+
+    pub fn count(steps: usize) {
+        DONE.set(DONE.get() + steps);
+    }
+
+    pub fn done() -> usize {
+        DONE.get()
     }
 }
 

@@ -35,6 +35,8 @@ fn escapes(bytes: &[u8]) -> impl Iterator<Item = (usize, Escape)> {
     std::iter::from_fn(move || {
         loop {
             at += bytes::find(bytes.get(at..)?, begins)?;
+            #[cfg(test)]
+            super::work::count(5);
             let begin = at;
             match bytes.get(begin..).and_then(escape) {
                 Some(escape) => {

@@ -8,6 +8,8 @@ use super::index::Index;
 use super::letters::{are_alike, is_scrambled, sum};
 use super::tokens::Token;
 use crate::policy::normalize::Character;
+#[cfg(test)]
+use crate::policy::normalize::work;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, PatternID};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -93,6 +95,7 @@ impl Lexicon {
     }
 
     /// Calls `found` with each known word in a token of `text`, and where it stands.
+    #[inline(always)]
     pub fn find(&self, text: &str, token: &Token, mut found: impl FnMut(Range<usize>, Id)) {
         let range = token.range.clone();
         let Some(word) = text.get(range.clone()) else { return };
@@ -178,6 +181,8 @@ impl Lexicon {
     /// The known words a run without spaces is made of, longest first, left to right. Of a Latin run no longer than words get, which is
     /// usually one, they have to be most of it. The run stands at `at`.
     fn cut(&self, run: &str, at: usize, mut found: impl FnMut(Range<usize>, Id)) {
+        #[cfg(test)]
+        work::count(10 + 2 * run.len());
         if run.len() <= MAX_WORD && run.is_ascii() {
             let (mut pieces, mut covered) = (0, 0);
             for piece in self.pieces.find_iter(run) {

@@ -6,6 +6,8 @@
 use super::table::{MAX_GAP, Outcome, Step, Table, Then};
 use super::tokens::{Token, Tokens};
 use crate::policy::normalize::Scan;
+#[cfg(test)]
+use crate::policy::normalize::work;
 use std::ops::Range;
 
 /// A rule in quotes this many words after a `mention` is spoken of.
@@ -76,6 +78,8 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
     let text = scan.text();
     let mut tokens = Tokens::new(text);
     while let Some(token) = tokens.next() {
+        #[cfg(test)]
+        work::count(18);
         read(&token);
         let Some(word) = text.as_bytes().get(token.range.clone()) else { continue };
         if table.lexicon.may_know(word, &token) {
@@ -108,6 +112,8 @@ impl States {
     /// Makes events of the known words in one token, and tells how far positions have drifted after it.
     #[inline(never)]
     fn take(&mut self, table: &Table, text: &str, token: &Token, drift: u32) -> u32 {
+        #[cfg(test)]
+        work::count(10 + token.range.len() / 2);
         let (mut pieces, mut last_end, mut position) = (0u32, token.range.start, token.position + drift);
         table.lexicon.find(text, token, |bytes, word| {
             if bytes.start >= last_end && pieces > 0 {
@@ -127,8 +133,16 @@ impl States {
         let mut next = 0;
         while let Some((word, span)) = self.events.get(next).copied() {
             next += 1;
+            #[cfg(test)]
+            work::count(6);
+            // What begins here is muted or not whatever this word completes.
+            let begun = Span { muted: context.mutes(&span), ..span };
             for step in table.steps(word) {
-                let Some((rule, done)) = self.advance(step, &span, context) else { continue };
+                #[cfg(test)]
+                work::count(1);
+                let Some((rule, done)) = self.advance(step, &begun) else { continue };
+                #[cfg(test)]
+                work::count(6);
                 match table.rules.get(rule as usize) {
                     Some(Outcome::Word(word)) => self.events.push((*word, Span { muted: false, ..done })),
                     Some(Outcome::Attack { rule, score }) => {
@@ -146,9 +160,9 @@ impl States {
 
     /// Completes a step of a rule with `span`; the whole rule's span when it was the last step.
     #[inline(always)]
-    fn advance(&mut self, step: &Step, span: &Span, context: &Context) -> Option<(u32, Span)> {
+    fn advance(&mut self, step: &Step, span: &Span) -> Option<(u32, Span)> {
         let whole = match step.follows {
-            None => Span { muted: context.mutes(span), ..*span },
+            None => *span,
             Some(before) => {
                 // Most steps are not waited for.
                 if span.first > *self.until.get(before as usize)? {

@@ -42,6 +42,8 @@ pub mod training;
 mod weights;
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 pub use explanation::Explanation;
