@@ -33,11 +33,9 @@ pub struct Hit {
 /// Memory of one pass, used again for the next.
 #[derive(Debug, Default)]
 pub struct States {
-    /// For each step, up to which position the next one may follow.
-    until: Vec<u32>,
-    /// What was reached there.
+    /// For each step where it was last reached.
     spans: Vec<Span>,
-    /// Where the positions of this pass begin, beyond what any step of an earlier one waits for.
+    /// Where the positions of this pass begin, too far for what was reached in an earlier one.
     origin: u32,
     events: Vec<(u32, Span)>,
 }
@@ -94,18 +92,17 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
 
 impl States {
     fn begin(&mut self, states: usize) {
-        if self.until.len() != states || self.origin > MAX_ORIGIN {
-            self.until.clear();
-            self.until.resize(states, 0);
+        if self.spans.len() != states || self.origin > MAX_ORIGIN {
+            self.spans.clear();
             self.spans.resize(states, Span::default());
-            self.origin = 1;
+            self.origin = MAX_GAP + 2;
         }
         self.events.clear();
     }
 
     /// The pass has ended before this position.
     fn end(&mut self, position: u32) {
-        self.origin = position.saturating_add(MAX_GAP + 1);
+        self.origin = position.saturating_add(MAX_GAP + 2);
         self.events.shrink_to(KEEP);
     }
 
@@ -158,27 +155,24 @@ impl States {
         self.events.clear();
     }
 
-    /// Completes a step of a rule with `span`; the whole rule's span when it was the last step.
+    /// Completes a step of a rule with `span`; the rule and its whole span when it was the last step.
     #[inline(always)]
     fn advance(&mut self, step: &Step, span: &Span) -> Option<(u32, Span)> {
         let whole = match step.follows {
             None => *span,
-            Some(before) => {
-                // Most steps are not waited for.
-                if span.first > *self.until.get(before as usize)? {
+            Some((before, gap)) => {
+                let before = self.spans.get(before as usize)?;
+                // What was never reached is too far, and what lies ahead even more so.
+                if span.first.wrapping_sub(before.last).wrapping_sub(1) > gap {
                     return None;
                 }
-                let before = self.spans.get(before as usize).filter(|before| span.first > before.last)?;
                 Span { last: span.last, end: span.end, ..*before }
             }
         };
         match step.then {
-            Then::Completes(rule) => Some((rule, whole)),
-            Then::Waits(gap) => {
-                *self.until.get_mut(step.state as usize)? = whole.last + 1 + gap;
-                *self.spans.get_mut(step.state as usize)? = whole;
-                None
-            }
+            Then::Completes(rule) => return Some((rule, whole)),
+            Then::Waits(place) => *self.spans.get_mut(place as usize)? = whole,
         }
+        None
     }
 }

@@ -28,10 +28,8 @@ pub enum Outcome {
 /// One step of a rule, as a word sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Its place among all steps of all rules.
-    pub state: u32,
-    /// The place of the step before it; `None` for the first of a rule.
-    pub follows: Option<u32>,
+    /// The step before it, by its place among all steps, and how many other words may stand between; `None` for the first of a rule.
+    pub follows: Option<(u32, u32)>,
     /// What comes after it.
     pub then: Then,
 }
@@ -41,7 +39,7 @@ pub struct Step {
 pub enum Then {
     /// The rule of this number is complete.
     Completes(u32),
-    /// The next step may follow after so many other words.
+    /// Another step; this one has this place among all steps. Rules that begin alike share their first.
     Waits(u32),
 }
 
@@ -102,10 +100,16 @@ struct Reader {
     entries: Vec<(Entry, Vec<Class>)>,
     places: HashMap<Entry, usize>,
     rules: Vec<Meaning>,
-    /// For each class the steps it completes, each with its rule.
-    steps: Vec<Vec<(u32, Step)>>,
+    /// For each class the steps it completes, in no order yet.
+    steps: Vec<Vec<(Order, Step)>>,
+    /// Where the first steps are, by their classes.
+    firsts: HashMap<Vec<Class>, u32>,
     states: u32,
 }
+
+/// Of the steps of one class: what begins a rule comes last, since many rules wait for the same beginning; and of one rule later steps
+/// come first.
+type Order = (bool, u32, Reverse<usize>);
 
 /// What a rule means, while words have no numbers yet.
 enum Meaning {
@@ -125,13 +129,14 @@ impl Reader {
             places: HashMap::new(),
             rules: Vec::new(),
             steps: Vec::new(),
+            firsts: HashMap::new(),
             states: 0,
         }
     }
 
     fn finish(mut self) -> Result<Table, String> {
         for steps in &mut self.steps {
-            steps.sort_by_key(|(rule, step)| (*rule, Reverse(step.state)));
+            steps.sort_by_key(|(order, _)| *order);
         }
         let (mut words, mut steps) = (Vec::new(), Vec::new());
         let mut word = |classes: &[Class]| {
@@ -222,15 +227,27 @@ impl Reader {
     fn push(&mut self, meaning: Meaning, steps: Vec<(u32, Vec<Class>)>) {
         let rule = self.rules.len() as u32;
         self.rules.push(meaning);
-        let gaps: Vec<u32> = steps.iter().map(|(gap, _)| *gap).collect();
-        for (at, (_, classes)) in steps.into_iter().enumerate() {
-            let state = self.states;
-            let then = gaps.get(at + 1).map_or(Then::Completes(rule), |gap| Then::Waits(*gap));
-            let step = Step { state, follows: (at > 0).then(|| state - 1), then };
-            self.states += 1;
-            for class in classes {
-                if let Some(steps) = self.steps.get_mut(class) {
-                    steps.push((rule, step.clone()));
+        let last = steps.len().saturating_sub(1);
+        let mut follows = None;
+        for (at, (gap, classes)) in steps.into_iter().enumerate() {
+            let begins = at == 0 && at < last;
+            let place = match self.firsts.get(&classes).filter(|_| begins) {
+                Some(place) => *place,
+                None => self.states,
+            };
+            let is_new = place == self.states;
+            let then = if at == last { Then::Completes(rule) } else { Then::Waits(place) };
+            let step = Step { follows: follows.map(|before| (before, gap)), then };
+            follows = Some(place);
+            if is_new {
+                self.states += 1;
+                for class in &classes {
+                    if let Some(steps) = self.steps.get_mut(*class) {
+                        steps.push(((begins, rule, Reverse(at)), step.clone()));
+                    }
+                }
+                if begins {
+                    self.firsts.insert(classes, place);
                 }
             }
         }
