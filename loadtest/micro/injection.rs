@@ -74,7 +74,21 @@ const TEXTS: [(&str, &str); 8] = [
 ];
 
 /// Units that cost most, repeated, of all that were tried.
-const WORST: &[&str] = &[];
+const WORST: &[&str] = &[
+    "%69ﷺ㍿",
+    "㍿",
+    "no ",
+    "![](http?a",
+    "](http",
+    "a1 ",
+    "22 ",
+    "%69",
+    "&amp;#x67;",
+    "忽略",
+    "ба ",
+    "prompt do sistema ",
+    "you re ",
+];
 
 const PROSE: &str = "\
 The ferry had already left when Ada reached the harbour, so she put her bag on a bench, looked at the map again and decided to walk \

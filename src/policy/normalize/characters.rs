@@ -58,7 +58,7 @@ impl Character {
         let code = c as usize;
         match TABLE.get(code / PAGE) {
             Some(page) => page.get_or_init(|| Page::new(code / PAGE)).characters[code % PAGE],
-            None if is_ignorable(c) => Self(c as u32 | INVISIBLE),
+            None if is_ignorable(c) => Self(c as u32 | INVISIBLE | if is_combining_mark(c) { WORD } else { 0 }),
             None => Self(c as u32),
         }
     }

@@ -24,8 +24,8 @@ mod unescape;
 #[cfg(test)]
 mod tests;
 
-pub use fold::Folding;
 pub use characters::Character;
+pub use fold::Folding;
 pub use map::{MAX_TEXT, OffsetMap};
 
 use aho_corasick::packed::Searcher;
@@ -107,7 +107,8 @@ impl Normalizer {
     pub fn scans(&self, text: &str, scratch: &mut Scratch, mut visit: impl FnMut(&Scan)) {
         let text = &text[..text.floor_char_boundary(MAX_TEXT / MAX_GROWTH)];
         let Scratch { scan, spare, depths } = scratch;
-        let mut views = Views { folding: self.folding, scan, spare, visit: &mut visit, budget: text.len().saturating_mul(MAX_VIEWS) };
+        let mut views =
+            Views { folding: self.folding, scan, spare, visit: &mut visit, budget: text.len().saturating_mul(MAX_VIEWS) };
         views.show(text, View::Plain);
         if self.decodes {
             let announced = Announced::read(&views.scan.text);
@@ -264,9 +265,8 @@ impl Announced {
 }
 
 static ROT13: LazyLock<Names> = LazyLock::new(|| Names::new(&["rot13", "rot-13", "rot 13", "caesar", "cesar"]));
-static REVERSED: LazyLock<Names> = LazyLock::new(|| {
-    Names::new(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"])
-});
+static REVERSED: LazyLock<Names> =
+    LazyLock::new(|| Names::new(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"]));
 
 /// Finds any of a few words.
 struct Names {

@@ -154,12 +154,12 @@ impl Images {
 /// Badges in a README have fixed queries. A placeholder for the model to fill in, or a parameter named after the conversation, does not
 /// happen in one.
 fn suspicion(url: &[u8]) -> Option<f32> {
-    const NAMES: [&[u8]; 11] = [
-        b"data", b"secret", b"conversation", b"chat", b"history", b"prompt", b"leak", b"exfil", b"summary", b"info", b"msg",
-    ];
+    const NAMES: [&[u8]; 11] =
+        [b"data", b"secret", b"conversation", b"chat", b"history", b"prompt", b"leak", b"exfil", b"summary", b"info", b"msg"];
     let query = url.get(memchr::memchr(b'?', url)? + 1..)?;
     let placeholder = query.iter().any(|b| matches!(b, b'{' | b'[' | b'<' | b'$' | b' ')) || url.ends_with(b"=");
-    let named = memchr::memchr_iter(b'=', query).any(|at| NAMES.iter().any(|name| query.get(..at).is_some_and(|before| before.ends_with(name))));
+    let named = memchr::memchr_iter(b'=', query)
+        .any(|at| NAMES.iter().any(|name| query.get(..at).is_some_and(|before| before.ends_with(name))));
     Some(match (placeholder, named) {
         (true, true) => 0.9,
         (true, false) => 0.7,

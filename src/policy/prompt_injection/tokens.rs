@@ -143,12 +143,12 @@ impl<'a> Tokens<'a> {
     fn read_on(&self, token: &mut Token) {
         let Token { range, leet, number, unspaced, letters, .. } = token;
         let bytes = self.text.as_bytes();
-        *number = range.is_empty();
+        *number = range.start == range.end;
         while let Some((b, class)) = self.class(range.end) {
             match class {
                 Class::Letter => *number = false,
                 Class::Digit => *leet = true,
-                Class::Symbol if self.spells(b, range.end, !range.is_empty()) => (*leet, *number) = (true, false),
+                Class::Symbol if self.spells(b, range.end, range.end > range.start) => (*leet, *number) = (true, false),
                 Class::Foreign => {
                     let start = range.end;
                     for c in self.text.get(start..).unwrap_or_default().chars().take_while(|c| !c.is_ascii()) {
@@ -185,7 +185,8 @@ impl Iterator for Tokens<'_> {
             letters = letters.wrapping_add(LETTERS[usize::from(b)]);
             at += 1;
         }
-        let mut token = Token { range: start..at, position: self.position, quoted, leet: false, number: false, unspaced: false, letters };
+        let mut token =
+            Token { range: start..at, position: self.position, quoted, leet: false, number: false, unspaced: false, letters };
         if self.class(at).is_some_and(|(_, class)| class <= Class::Symbol) {
             self.read_on(&mut token);
         }
