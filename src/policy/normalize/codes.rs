@@ -1,48 +1,40 @@
 //! Texts spelled out in numbers: `49 67 6e`, `0x49, 0x67`, `73 103 110`, `01001001 01100111`.
 
-use super::map::OffsetMap;
+use super::{Rewritten, bytes};
 
 /// Fewer numbers in a row are a table, an address or a date.
 const MIN_CODES: usize = 12;
 /// What may stand between two numbers: `, ` and the like.
 const MAX_GAP: usize = 3;
 
-/// The ways to write a character as a number: radix, prefix, and how many digits.
-const FORMS: [Form; 4] = [
-    Form { radix: 16, prefix: "", digits: 2..=2 },
-    Form { radix: 16, prefix: "0x", digits: 2..=2 },
-    Form { radix: 10, prefix: "", digits: 2..=3 },
-    Form { radix: 2, prefix: "", digits: 7..=8 },
-];
+/// Ways to write a character as a number: `6e`, `0x6e`, `110`, `01101110`.
+const FORMS: usize = 4;
 
-struct Form {
-    radix: u32,
-    prefix: &'static str,
-    digits: std::ops::RangeInclusive<usize>,
-}
+/// The printable ASCII character, or line end, that a token stands for in each form; 0 where it stands for none.
+type Characters = [u8; FORMS];
 
-/// Writes every run of numbers that reads as text into `out`, a line each, once for every form it may be in; false when there is
-/// none.
-pub fn decode(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
+/// Writes every run of numbers that reads as text, a line each, once for every form it may be in; false when there is none.
+pub fn decode(text: &str, into: &mut Rewritten) -> bool {
+    let bytes = text.as_bytes();
     let mut run = Run::default();
     let mut at = 0;
-    while let Some((start, end)) = next_token(text.as_bytes(), at) {
-        let characters = text.get(start..end).map(characters).unwrap_or_default();
-        if start > run.end + MAX_GAP || !run.admits(&characters) {
-            run.write(out, map);
-            run = Run { start, ..Run::default() };
-        }
-        run.push(&characters);
-        run.end = end;
+    while let Some((start, end)) = next_token(bytes, at) {
+        #[cfg(test)]
+        super::work::count(8);
         at = end;
+        let forms = bytes.get(start..end).map_or([false; FORMS], |token| characters(token).map(|code| code != 0));
+        if run.codes > 0 && !(start <= run.end + MAX_GAP && run.goes_on(forms, end)) {
+            run.write(bytes, into);
+            run.codes = 0;
+        }
+        if run.codes == 0 && forms != [false; FORMS] {
+            run = Run { start, end, codes: 1, forms };
+        }
     }
-    run.write(out, map);
-    map.finish(text.len());
-    !out.is_empty()
+    run.write(bytes, into);
+    into.map.finish(text.len());
+    !into.text.is_empty()
 }
-
-/// What a token stands for, in each form.
-type Characters = [Option<char>; FORMS.len()];
 
 /// Numbers in a row, read in every form that all of them have.
 #[derive(Default)]
@@ -50,38 +42,37 @@ struct Run {
     start: usize,
     end: usize,
     codes: usize,
-    /// `None` once a number did not have the form.
-    texts: [Option<String>; FORMS.len()],
+    /// What all numbers so far had.
+    forms: [bool; FORMS],
 }
 
 impl Run {
-    /// Whether some form goes on.
-    fn admits(&self, next: &Characters) -> bool {
-        self.codes == 0 || self.texts.iter().zip(next).any(|(text, next)| text.is_some() && next.is_some())
-    }
-
-    fn push(&mut self, next: &Characters) {
-        for (text, next) in self.texts.iter_mut().zip(next) {
-            match next {
-                Some(c) if self.codes == 0 => *text = Some(c.to_string()),
-                Some(c) => text.iter_mut().for_each(|text| text.push(*c)),
-                None => *text = None,
-            }
+    /// Takes one more number, if some form goes on with it.
+    fn goes_on(&mut self, forms: [bool; FORMS], end: usize) -> bool {
+        let both = std::array::from_fn(|form| self.forms[form] & forms[form]);
+        let goes_on = both != [false; FORMS];
+        if goes_on {
+            *self = Self { start: self.start, end, codes: self.codes + 1, forms: both };
         }
-        self.codes += 1;
+        goes_on
     }
 
-    fn write(&self, out: &mut String, map: &mut OffsetMap) {
+    fn write(&self, bytes: &[u8], into: &mut Rewritten) {
         if self.codes < MIN_CODES {
             return;
         }
         // All the readings stand for the run as a whole.
-        map.unit(out.len(), self.start);
-        for text in self.texts.iter().flatten() {
-            out.push_str(text);
-            out.push('\n');
+        into.map.unit(into.text.len(), self.start);
+        for (form, _) in self.forms.iter().enumerate().filter(|(_, goes)| **goes) {
+            let mut at = self.start;
+            while let Some((start, end)) = next_token(bytes, at).filter(|(_, end)| *end <= self.end) {
+                let characters = bytes.get(start..end).map(characters).unwrap_or_default();
+                into.text.extend(characters.get(form).map(|code| char::from(*code)));
+                at = end;
+            }
+            into.text.push('\n');
         }
-        map.unit(out.len(), self.end);
+        into.map.unit(into.text.len(), self.end);
     }
 }
 
@@ -89,24 +80,35 @@ impl Run {
 fn next_token(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        let start = at + bytes.get(at..)?.iter().position(u8::is_ascii_digit)?;
-        let rest = bytes.get(start..)?;
-        let end = start + rest.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let start = at + bytes::find(bytes.get(at..)?, |b| b.wrapping_sub(b'0') < 10)?;
+        at = start + 1;
+        while bytes.get(at).is_some_and(u8::is_ascii_alphanumeric) {
+            at += 1;
+        }
         let inside = start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(u8::is_ascii_alphanumeric);
         if !inside {
-            return Some((start, end));
+            return Some((start, at));
         }
-        at = end;
     }
 }
 
-/// The printable ASCII character, or line end, that a token stands for in each form.
-fn characters(token: &str) -> Characters {
-    FORMS.map(|form| {
-        let digits = token.strip_prefix(form.prefix).filter(|digits| form.digits.contains(&digits.len()))?;
-        let code = u8::from_str_radix(digits, form.radix).ok()?;
-        (matches!(code, b' '..=b'~' | b'\n' | b'\r' | b'\t')).then_some(char::from(code))
-    })
+/// What a token that begins with a digit stands for.
+fn characters(token: &[u8]) -> Characters {
+    match token {
+        [_, _] => [number(token, 16), 0, number(token, 10), 0],
+        [_, _, _] => [0, 0, number(token, 10), 0],
+        [b'0', b'x', digits @ ..] if digits.len() == 2 => [0, number(digits, 16), 0, 0],
+        _ if matches!(token.len(), 7 | 8) => [0, 0, 0, number(token, 2)],
+        _ => [0; FORMS],
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> u8 {
+    let digit = |value: u32, digit: &u8| Some(value * radix + char::from(*digit).to_digit(radix)?);
+    match digits.iter().try_fold(0, digit) {
+        Some(code @ (0x20..0x7f | 0x9 | 0xa | 0xd)) => code as u8,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -115,9 +117,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn decoded(text: &str) -> String {
-        let mut out = String::new();
-        decode(text, &mut out, &mut OffsetMap::default());
-        out
+        let mut out = Rewritten::default();
+        decode(text, &mut out);
+        out.text
     }
 
     fn spelled(text: &str, separator: &str, spell: impl Fn(u8) -> String) -> String {
@@ -149,9 +151,9 @@ mod tests {
 
         #[test]
         fn a_finding_lies_inside_the_text(text in "([0-9a-fx]{1,8}[ ,]{1,2}){0,40}") {
-            let (mut out, mut map) = (String::new(), OffsetMap::default());
-            decode(&text, &mut out, &mut map);
-            let range = map.source(0..out.len());
+            let mut out = Rewritten::default();
+            decode(&text, &mut out);
+            let range = out.map.source(0..out.text.len());
             prop_assert!(range.start <= range.end && range.end <= text.len());
         }
     }

@@ -1,6 +1,6 @@
 //! Texts inside the text: runs of base64 or hex, and whole texts announced as rot13 or reversed.
 
-use super::map::OffsetMap;
+use super::Rewritten;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::ops::Range;
@@ -17,18 +17,18 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
 
-/// Writes every run of base64 or hex that decodes to a message into `out`, a line each; false when there is none.
-pub fn decode(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
+/// Writes every run of base64 or hex that decodes to a message, a line each; false when there is none.
+pub fn decode(text: &str, into: &mut Rewritten) -> bool {
     let bytes = text.as_bytes();
-    let mut compact = Vec::new();
+    let Rewritten { text: out, map, run: compact, decoded } = into;
     let mut at = 0;
     while let Some(run) = next_run(bytes, at) {
         at = run.end;
         compact.clear();
         compact.extend(bytes.get(run.clone()).unwrap_or_default().iter().filter(|b| !matches!(b, b'\n' | b'\r')));
-        if let Some(message) = message(&compact) {
+        if let Some(message) = message(compact, decoded) {
             map.unit(out.len(), run.start);
-            out.push_str(&message);
+            out.push_str(message);
             map.unit(out.len(), run.end);
             out.push('\n');
         }
@@ -38,7 +38,7 @@ pub fn decode(text: &str, out: &mut String, map: &mut OffsetMap) -> bool {
 }
 
 /// Writes `text` with its Latin letters rotated by thirteen.
-pub fn rot13(text: &str, out: &mut String, map: &mut OffsetMap) {
+pub fn rot13(text: &str, Rewritten { text: out, map, .. }: &mut Rewritten) {
     map.copy(0, 0);
     out.extend(text.chars().map(|c| match c {
         'a'..='m' | 'A'..='M' => char::from(c as u8 + 13),
@@ -49,7 +49,7 @@ pub fn rot13(text: &str, out: &mut String, map: &mut OffsetMap) {
 }
 
 /// Writes `text` back to front. Offsets cannot run backwards, so the whole stands for the whole.
-pub fn reversed(text: &str, out: &mut String, map: &mut OffsetMap) {
+pub fn reversed(text: &str, Rewritten { text: out, map, .. }: &mut Rewritten) {
     map.unit(0, 0);
     out.extend(text.chars().rev());
     map.finish(text.len());
@@ -57,30 +57,34 @@ pub fn reversed(text: &str, out: &mut String, map: &mut OffsetMap) {
 
 /// The next run long enough to be base64 or hex, wrapped lines included.
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
-    let mut start = from;
-    loop {
-        start += bytes.get(start..)?.iter().position(|b| is_base64(*b))?;
-        let mut end = line_end(bytes, start);
-        let mut line = end - start;
-        // A wrapped run goes on in the next line when this one was full-length.
-        while line >= MIN_BASE64 {
-            let next = match bytes.get(end..).unwrap_or_default() {
-                [b'\r', b'\n', ..] => end + 2,
-                [b'\n', ..] => end + 1,
-                _ => break,
-            };
-            let next_end = line_end(bytes, next);
-            line = next_end - next;
-            if line == 0 || line > end - start {
-                break;
-            }
-            end = next_end;
+    let start = next_line(bytes, from)?;
+    let mut end = line_end(bytes, start + MIN_BASE64);
+    let mut line = end - start;
+    // A wrapped run goes on in the next line when this one was full-length.
+    while line >= MIN_BASE64 {
+        let next = match bytes.get(end..).unwrap_or_default() {
+            [b'\r', b'\n', ..] => end + 2,
+            [b'\n', ..] => end + 1,
+            _ => break,
+        };
+        let next_end = line_end(bytes, next);
+        line = next_end - next;
+        if line == 0 || line > end - start {
+            break;
         }
-        if end - start >= MIN_BASE64 {
-            return Some(start..end);
-        }
-        start = end;
+        end = next_end;
     }
+    Some(start..end)
+}
+
+/// Where the next line of at least [`MIN_BASE64`] begins. Most of a text is never looked at: a line that long has no other byte in
+/// so many, so the last of them says how far to skip.
+fn next_line(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(other) = bytes.get(at..at + MIN_BASE64)?.iter().rposition(|b| !is_base64(*b)) {
+        at += other + 1;
+    }
+    Some(at)
 }
 
 fn line_end(bytes: &[u8], start: usize) -> usize {
@@ -92,12 +96,15 @@ fn is_base64(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'=')
 }
 
-fn message(run: &[u8]) -> Option<String> {
-    if run.len() >= MIN_HEX
-        && run.iter().all(u8::is_ascii_hexdigit)
-        && let Some(text) = hex::decode(run.get(..run.len() & !1)?).ok().and_then(readable)
-    {
-        return Some(text);
+/// What a run decodes to, if it is a message; `decoded` is memory for it.
+fn message<'d>(run: &[u8], decoded: &'d mut Vec<u8>) -> Option<&'d str> {
+    if run.len() >= MIN_HEX && run.iter().all(u8::is_ascii_hexdigit) {
+        let digits = run.get(..run.len() & !1)?;
+        decoded.clear();
+        decoded.resize(digits.len() / 2, 0);
+        if hex::decode_to_slice(digits, decoded).is_ok() && is_readable(decoded) {
+            return std::str::from_utf8(decoded).ok();
+        }
     }
     let body = run.get(..run.iter().rposition(|b| *b != b'=')? + 1)?;
     // One digit too many encodes no byte: the run was cut, or glued to something.
@@ -106,7 +113,9 @@ fn message(run: &[u8]) -> Option<String> {
         return None;
     }
     let engine = if body.iter().any(|b| matches!(b, b'-' | b'_')) { &URL_SAFE } else { &STANDARD };
-    engine.decode(body).ok().and_then(readable)
+    decoded.clear();
+    engine.decode_vec(body, decoded).ok()?;
+    if is_readable(decoded) { std::str::from_utf8(decoded).ok() } else { None }
 }
 
 /// UTF-16 of Latin letters: every second byte is 0, and none of the others.
@@ -116,22 +125,23 @@ fn is_wide(bytes: &[u8]) -> bool {
     bytes.len() >= 2 && (zeros(0) && none(1) || zeros(1) && none(0))
 }
 
-/// The bytes as text, unless they are data. A character cut off at the end is forgiven.
-fn readable(mut bytes: Vec<u8>) -> Option<String> {
-    if is_wide(&bytes) {
+/// Whether the bytes are text rather than data, after what a text may do without is taken from them: the zeros of UTF-16, and a
+/// character cut off at the end.
+fn is_readable(bytes: &mut Vec<u8>) -> bool {
+    if is_wide(bytes) {
         bytes.retain(|b| *b != 0);
     }
-    if let Err(error) = std::str::from_utf8(&bytes) {
+    if let Err(error) = std::str::from_utf8(bytes) {
         if error.error_len().is_some() {
-            return None;
+            return false;
         }
         bytes.truncate(error.valid_up_to());
     }
-    let text = String::from_utf8(bytes).ok()?;
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
     let (mut all, mut printable) = (0usize, 0usize);
     for c in text.chars() {
         all += 1;
         printable += usize::from(!c.is_control() || matches!(c, '\n' | '\r' | '\t'));
     }
-    (all > 0 && printable * 100 >= all * MIN_PRINTABLE).then_some(text)
+    all > 0 && printable * 100 >= all * MIN_PRINTABLE
 }

@@ -1,8 +1,11 @@
 //! One pass from what was written to what is read: lowercase, compatible forms, no marks, no invisible characters.
 
-use super::letters::{is_ignorable, is_latin, is_word, lookalike, plain_latin, tag};
+use super::bytes;
+use super::characters::{Becomes, Character, decomposed};
+use super::letters::{is_latin, lookalike, plain_latin, tag};
 use super::map::OffsetMap;
-use unicode_normalization::char::{compose, decompose_compatible, is_combining_mark};
+use std::ops::Range;
+use unicode_normalization::char::{compose, is_combining_mark};
 
 /// Which foldings an operator left on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,32 +16,36 @@ pub struct Folding {
     pub homoglyphs: bool,
 }
 
-/// A compatibility form may be a whole sentence (U+FDFA); no character becomes more than this many.
-const MAX_FROM_ONE: usize = 4;
+/// A text grows by half at most, and by this many bytes: of compatibility forms beyond that only the first letter is kept.
+const MIN_ROOM: usize = 512;
 /// A subdivision flag is a black flag and up to this many tag characters, the terminator included.
 const MAX_FLAG: usize = 7;
 
 /// Folds `text` onto the end of `out`, and tells how many tag characters hid ASCII in it.
 pub fn fold(text: &str, folding: Folding, out: &mut String, map: &mut OffsetMap) -> usize {
-    let mut fold = Fold { text, folding, out, map, word: Word::default(), mostly_latin: None, hidden: 0, flag_until: 0 };
+    let (word, waiting) = (Word::default(), 0..0);
+    let mut fold = Fold { text, folding, out, map, waiting, word, mostly_latin: None, hidden: 0, flag_until: 0 };
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let plain = rest.bytes().position(|b| !is_plain(b)).unwrap_or(rest.len());
+        let plain = bytes::find(rest.as_bytes(), |b| !is_plain(b)).unwrap_or(rest.len());
         if plain > 0 {
             fold.ascii(at, plain);
             at += plain;
-        } else if let Some(c) = rest.chars().next() {
+        }
+        // Where one foreign character stands the next is near.
+        for c in rest.get(plain..).unwrap_or_default().chars().take_while(|c| !c.is_ascii() || !is_plain(*c as u8)) {
             fold.char(at, c);
             at += c.len_utf8();
         }
     }
+    fold.settle();
     fold.map.finish(text.len());
     fold.hidden
 }
 
 /// ASCII that folding only lowercases.
 fn is_plain(b: u8) -> bool {
-    matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r')
+    (b.wrapping_sub(b' ') < 0x5f) | (b == b'\n') | (b == b'\r') | (b == b'\t')
 }
 
 struct Fold<'a> {
@@ -46,6 +53,8 @@ struct Fold<'a> {
     folding: Folding,
     out: &'a mut String,
     map: &'a mut OffsetMap,
+    /// What of the text stays as it is and was not copied yet.
+    waiting: Range<usize>,
     word: Word,
     /// Whether most letters of the text are Latin; counted once, when first asked.
     mostly_latin: Option<bool>,
@@ -63,6 +72,7 @@ struct Word {
 
 impl Fold<'_> {
     fn ascii(&mut self, at: usize, len: usize) {
+        self.settle();
         let start = self.out.len();
         self.map.copy(start, at);
         self.out.push_str(self.text.get(at..at + len).unwrap_or_default());
@@ -71,41 +81,83 @@ impl Fold<'_> {
         }
     }
 
+    #[inline(always)]
     fn char(&mut self, at: usize, c: char) {
         if !self.folding.unicode {
             return self.lower(at, c);
         }
+        #[cfg(test)]
+        super::work::count(6);
+        let character = Character::of(c);
+        if character.is_lookalike()
+            && self.folding.homoglyphs
+            && self.word_folds(at)
+            && let Some(latin) = lookalike(c)
+        {
+            self.unit(at, latin);
+        } else if character.stays(c) {
+            self.keep(at, c.len_utf8());
+        } else {
+            self.change(at, c, character);
+        }
+    }
+
+    fn change(&mut self, at: usize, c: char, character: Character) {
+        match character.becomes(c) {
+            Becomes::One(one) if one.len_utf8() == c.len_utf8() => self.copy(at, one),
+            Becomes::One(one) => self.unit(at, one),
+            Becomes::Nothing => self.reveal(at, c),
+            Becomes::Several(several) => {
+                self.settle();
+                self.map.unit(self.out.len(), at);
+                let room = (at + at / 2 + MIN_ROOM).saturating_sub(self.out.len());
+                let end = if room < several.len() { several.chars().next().map_or(0, char::len_utf8) } else { several.len() };
+                self.out.push_str(several.get(..end).unwrap_or_default());
+            }
+            Becomes::Other => {
+                self.settle();
+                self.parts(at, c);
+            }
+        }
+    }
+
+    /// Adds `len` bytes that stay as they are, with the next that do not.
+    #[inline(always)]
+    fn keep(&mut self, at: usize, len: usize) {
+        if self.waiting.end != at {
+            self.settle();
+            self.waiting.start = at;
+        }
+        self.waiting.end = at + len;
+    }
+
+    /// Copies what waited.
+    fn settle(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if !waiting.is_empty() {
+            self.map.copy(self.out.len(), waiting.start);
+            self.out.push_str(self.text.get(waiting).unwrap_or_default());
+        }
+    }
+
+    /// Drops an invisible character, or reveals the one it hides.
+    fn reveal(&mut self, at: usize, c: char) {
         if let Some(hidden) = tag(c) {
             if at >= self.flag_until {
                 self.hidden += 1;
                 self.unit(at, hidden.to_ascii_lowercase());
             }
-            return;
         }
+    }
+
+    /// Adds what a character is made of.
+    fn parts(&mut self, at: usize, c: char) {
         if c == '\u{1f3f4}' {
             self.flag(at + c.len_utf8());
         }
-        if is_ignorable(c) {
-            return;
-        }
-        if self.folding.homoglyphs
-            && let Some(latin) = lookalike(c)
-            && self.word_folds(at)
-        {
-            return self.unit(at, latin);
-        }
-        // Hangul syllables stay whole: their letters would only be put together again.
-        if ('\u{ac00}'..='\u{d7a3}').contains(&c) {
-            return self.lower(at, c);
-        }
-        let mut parts = ['\0'; MAX_FROM_ONE];
-        let mut count = 0;
-        decompose_compatible(c, |part| {
-            if let Some(slot) = parts.get_mut(count) {
-                *slot = part;
-                count += 1;
-            }
-        });
+        #[cfg(test)]
+        super::work::count(20);
+        let (parts, count) = decomposed(c);
         if parts[0] == c && count == 1 && !is_combining_mark(c) && plain_latin(c).is_none() && !matches!(c, 'ß' | 'æ' | 'œ') {
             return self.lower(at, c);
         }
@@ -122,7 +174,7 @@ impl Fold<'_> {
         let last = self.out.chars().next_back();
         if is_combining_mark(c) {
             match last {
-                Some(base) if is_word(base) && !is_latin(base) => {
+                Some(base) if Character::of(base).is_word() && !is_latin(base) => {
                     if let Some(joined) = compose(base, c) {
                         // The base is in a unit or a copied run of its own; the joined letter ends it.
                         let begin = self.out.len() - base.len_utf8();
@@ -151,17 +203,24 @@ impl Fold<'_> {
         let mut lower = c.to_lowercase();
         match (lower.next(), lower.next()) {
             (Some(only), None) if only.len_utf8() == c.len_utf8() => {
-                self.map.copy(self.out.len(), at);
-                self.out.push(only);
+                self.copy(at, only);
             }
             _ => {
+                self.settle();
                 self.map.unit(self.out.len(), at);
                 self.out.extend(c.to_lowercase());
             }
         }
     }
 
+    fn copy(&mut self, at: usize, c: char) {
+        self.settle();
+        self.map.copy(self.out.len(), at);
+        self.out.push(c);
+    }
+
     fn unit(&mut self, at: usize, c: char) {
+        self.settle();
         self.map.unit(self.out.len(), at);
         self.out.push(c);
     }
@@ -174,33 +233,48 @@ impl Fold<'_> {
     }
 
     /// Whether the word around `at` mixes Latin with lookalikes, or is all lookalikes in a Latin text.
+    #[inline(always)]
     fn word_folds(&mut self, at: usize) -> bool {
-        if at < self.word.end {
-            return self.word.folds;
+        if at >= self.word.end {
+            self.word = self.word_at(at);
         }
-        let in_word = |c: &char| is_word(*c) || is_ignorable(*c);
+        self.word.folds
+    }
+
+    fn word_at(&mut self, at: usize) -> Word {
+        self.settle();
         // Whatever of the word is behind us is already in `out`, and was not a lookalike: only ASCII matters.
         let mut latin = self.out.bytes().next_back().is_some_and(|b| b.is_ascii_alphabetic());
-        let mut only_lookalikes = !self.out.chars().next_back().is_some_and(is_word);
+        let mut only_lookalikes = !self.out.chars().next_back().is_some_and(|c| Character::of(c).is_word());
         let mut end = at;
-        for c in self.text.get(at..).unwrap_or_default().chars().take_while(in_word) {
+        for c in self.text.get(at..).unwrap_or_default().chars() {
+            let character = Character::of(c);
+            if !character.goes_on() {
+                break;
+            }
+            #[cfg(test)]
+            super::work::count(3);
             end += c.len_utf8();
-            if is_latin(c) {
+            if character.is_latin() {
                 latin = true;
-            } else if c.is_alphabetic() && lookalike(c).is_none() {
+            } else if character.is_alphabetic() && !character.is_lookalike() {
                 only_lookalikes = false;
             }
         }
-        let folds = latin || (only_lookalikes && self.mostly_latin());
-        self.word = Word { end, folds };
-        folds
+        Word { end, folds: latin || (only_lookalikes && self.mostly_latin()) }
     }
 
     fn mostly_latin(&mut self) -> bool {
         *self.mostly_latin.get_or_insert_with(|| {
             let (mut latin, mut other) = (0usize, 0usize);
-            for c in self.text.chars().filter(|c| c.is_alphabetic()) {
-                *(if is_latin(c) { &mut latin } else { &mut other }) += 1;
+            for c in self.text.chars() {
+                if c.is_ascii() {
+                    latin += usize::from(c.is_ascii_alphabetic());
+                } else {
+                    let character = Character::of(c);
+                    latin += usize::from(character.is_latin() && character.is_alphabetic());
+                    other += usize::from(!character.is_latin() && character.is_alphabetic());
+                }
             }
             latin > other
         })

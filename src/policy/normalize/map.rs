@@ -74,6 +74,11 @@ impl OffsetMap {
         }
     }
 
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.anchors.capacity() * size_of::<Anchor>()
+    }
+
     /// How many anchors it took.
     #[cfg(test)]
     pub fn anchors(&self) -> usize {

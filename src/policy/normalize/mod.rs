@@ -11,6 +11,8 @@
 //! Limits, on purpose: the leet alphabet (`1gn0r3`) is a matter of words and is read by the lexicon, not here, so that scans stay
 //! readable; ciphers nobody announces, and encodings other than those named, are not looked for.
 
+mod bytes;
+mod characters;
 mod codes;
 mod encoded;
 mod fold;
@@ -22,11 +24,13 @@ mod unescape;
 #[cfg(test)]
 mod tests;
 
+pub use characters::Character;
 pub use fold::Folding;
-pub use letters::is_word;
 pub use map::{MAX_TEXT, OffsetMap};
 
+use aho_corasick::packed::Searcher;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// How often an encoded text may itself be encoded.
 pub const MAX_DEPTH: usize = 3;
@@ -78,6 +82,19 @@ pub struct Scan {
 pub struct Scratch {
     scan: Scan,
     spare: String,
+    /// What was decoded, by depth.
+    depths: [Rewritten; MAX_DEPTH],
+}
+
+/// A text made from another one.
+#[derive(Debug, Default)]
+struct Rewritten {
+    text: String,
+    /// To the other one.
+    map: OffsetMap,
+    /// A run of base64 without its line breaks, and what it decodes to.
+    run: Vec<u8>,
+    decoded: Vec<u8>,
 }
 
 impl Normalizer {
@@ -89,90 +106,84 @@ impl Normalizer {
     /// Calls `visit` with the folded text, then with each decoded view.
     pub fn scans(&self, text: &str, scratch: &mut Scratch, mut visit: impl FnMut(&Scan)) {
         let text = &text[..text.floor_char_boundary(MAX_TEXT / MAX_GROWTH)];
-        scratch.scan.decoding.clear();
-        self.fold(text, View::Plain, scratch);
-        visit(&scratch.scan);
+        let Scratch { scan, spare, depths } = scratch;
+        let mut views =
+            Views { folding: self.folding, scan, spare, visit: &mut visit, budget: text.len().saturating_mul(MAX_VIEWS) };
+        views.show(text, View::Plain);
         if self.decodes {
-            let announced = Announced::read(&scratch.scan.text);
-            let mut budget = text.len().saturating_mul(MAX_VIEWS);
-            self.decode(text, &mut Vec::new(), &mut budget, scratch, &mut visit);
+            let announced = Announced::read(&views.scan.text);
+            views.decode(text, depths);
             if announced.rot13 {
-                self.whole(text, View::Rot13, encoded::rot13, &mut budget, scratch, &mut visit);
+                views.whole(text, View::Rot13, encoded::rot13, depths);
             }
             if announced.reversed {
-                self.whole(text, View::Reversed, encoded::reversed, &mut budget, scratch, &mut visit);
+                views.whole(text, View::Reversed, encoded::reversed, depths);
             }
         }
         scratch.shrink();
     }
+}
 
-    /// Folds `source` into the scratch's scan, whose `decoding` is already that of `source`.
-    fn fold(&self, source: &str, view: View, scratch: &mut Scratch) {
-        let Scratch { scan, spare } = scratch;
+/// The views of one text, on their way to whoever reads them.
+struct Views<'a> {
+    folding: Folding,
+    scan: &'a mut Scan,
+    spare: &'a mut String,
+    visit: &'a mut dyn FnMut(&Scan),
+    /// Bytes that may still be decoded.
+    budget: usize,
+}
+
+impl Views<'_> {
+    /// Folds `source`, to which `scan.decoding` leads back, and shows it.
+    fn show(&mut self, source: &str, view: View) {
+        let Self { scan, spare, .. } = self;
         let [joins, folds] = &mut scan.layers;
         scan.text.clear();
         joins.clear();
         folds.clear();
         scan.view = view;
         scan.hidden = fold::fold(source, self.folding, &mut scan.text, folds);
+        #[cfg(test)]
+        work::count(source.len() + scan.text.len());
         spare.clear();
         scan.joined = spacing::join(&scan.text, spare, joins);
         if scan.joined {
             std::mem::swap(&mut scan.text, spare);
         }
+        (self.visit)(self.scan);
     }
 
-    /// Visits the views of `text`, which lies `path.len()` decodings deep.
-    fn decode(
-        &self,
-        text: &str,
-        path: &mut Vec<OffsetMap>,
-        budget: &mut usize,
-        scratch: &mut Scratch,
-        visit: &mut impl FnMut(&Scan),
-    ) {
-        if path.len() == MAX_DEPTH {
-            return;
-        }
+    /// Shows the views of `text`, and theirs, down to as many depths as there are.
+    fn decode(&mut self, text: &str, depths: &mut [Rewritten]) {
+        let Some((depth, deeper)) = depths.split_first_mut() else { return };
         for (view, decoder) in DECODERS {
-            let (mut out, mut map) = (String::new(), OffsetMap::default());
-            if !decoder(text, &mut out, &mut map) || out.len() > *budget {
-                continue;
+            #[cfg(test)]
+            work::count(text.len() / 4);
+            depth.clear();
+            if decoder(text, depth) && depth.text.len() <= self.budget {
+                self.budget -= depth.text.len();
+                self.scan.decoding.push(std::mem::take(&mut depth.map));
+                self.show(&depth.text, view);
+                self.decode(&depth.text, deeper);
+                depth.map = self.scan.decoding.pop().unwrap_or_default();
             }
-            *budget -= out.len();
-            path.push(map);
-            scratch.scan.decoding.clone_from(path);
-            self.fold(&out, view, scratch);
-            visit(&scratch.scan);
-            self.decode(&out, path, budget, scratch, visit);
-            path.pop();
         }
     }
 
-    /// Visits one rewriting of the whole text.
-    fn whole(
-        &self,
-        text: &str,
-        view: View,
-        rewrite: fn(&str, &mut String, &mut OffsetMap),
-        budget: &mut usize,
-        scratch: &mut Scratch,
-        visit: &mut impl FnMut(&Scan),
-    ) {
-        if text.len() > *budget {
-            return;
-        }
-        *budget -= text.len();
-        let (mut out, mut map) = (String::with_capacity(text.len()), OffsetMap::default());
-        rewrite(text, &mut out, &mut map);
-        scratch.scan.decoding.clear();
-        scratch.scan.decoding.push(map);
-        self.fold(&out, view, scratch);
-        visit(&scratch.scan);
+    /// Shows one rewriting of the whole text.
+    fn whole(&mut self, text: &str, view: View, rewrite: fn(&str, &mut Rewritten), depths: &mut [Rewritten]) {
+        let Some(depth) = depths.first_mut().filter(|_| text.len() <= self.budget) else { return };
+        self.budget -= text.len();
+        depth.clear();
+        rewrite(text, depth);
+        self.scan.decoding.push(std::mem::take(&mut depth.map));
+        self.show(&depth.text, view);
+        depth.map = self.scan.decoding.pop().unwrap_or_default();
     }
 }
 
-type Decoder = fn(&str, &mut String, &mut OffsetMap) -> bool;
+type Decoder = fn(&str, &mut Rewritten) -> bool;
 
 /// Each writes what it finds and tells whether there was anything.
 const DECODERS: [(View, Decoder); 3] =
@@ -203,11 +214,41 @@ impl Scan {
 }
 
 impl Scratch {
+    /// Gives back what only a long text needed.
     fn shrink(&mut self) {
-        self.scan.decoding.clear();
-        if self.scan.text.capacity() > KEEP || self.spare.capacity() > KEEP {
+        let Self { scan, spare, depths } = self;
+        let maps: usize = scan.layers.iter().map(OffsetMap::memory).sum();
+        let decoded: usize = depths.iter().map(Rewritten::memory).sum();
+        if scan.text.capacity() + spare.capacity() + maps + decoded > KEEP {
             *self = Self::default();
         }
+    }
+}
+
+impl Rewritten {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.map.clear();
+    }
+
+    fn memory(&self) -> usize {
+        self.text.capacity() + self.map.memory() + self.run.capacity() + self.decoded.capacity()
+    }
+}
+
+/// Counts what is done to a text, about ten instructions each, so that a test can tell linear work from worse without a clock.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local!(static DONE: Cell<usize> = const { Cell::new(0) });
+
+    pub fn count(steps: usize) {
+        DONE.set(DONE.get() + steps);
+    }
+
+    pub fn done() -> usize {
+        DONE.get()
     }
 }
 
@@ -219,10 +260,30 @@ struct Announced {
 
 impl Announced {
     fn read(folded: &str) -> Self {
-        let names = |words: &[&str]| words.iter().any(|word| memchr::memmem::find(folded.as_bytes(), word.as_bytes()).is_some());
-        Self {
-            rot13: names(&["rot13", "rot-13", "rot 13", "caesar", "cesar"]),
-            reversed: names(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"]),
+        Self { rot13: ROT13.is_match(folded), reversed: REVERSED.is_match(folded) }
+    }
+}
+
+static ROT13: LazyLock<Names> = LazyLock::new(|| Names::new(&["rot13", "rot-13", "rot 13", "caesar", "cesar"]));
+static REVERSED: LazyLock<Names> =
+    LazyLock::new(|| Names::new(&["revers", "backward", "ruckwarts", "al reves", "a l'envers", "al contrario", "desrever"]));
+
+/// Finds any of a few words.
+struct Names {
+    words: &'static [&'static str],
+    /// Looks at many bytes at once, where the processor can.
+    fast: Option<Searcher>,
+}
+
+impl Names {
+    fn new(words: &'static [&'static str]) -> Self {
+        Self { words, fast: Searcher::new(words) }
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        match &self.fast {
+            Some(fast) => fast.find(text).is_some(),
+            None => self.words.iter().any(|word| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()),
         }
     }
 }

@@ -54,26 +54,45 @@ struct Run {
     joins: usize,
 }
 
-/// The first run of at least two that starts at or after `from`.
+/// The first run long enough to be a word that starts at or after `from`, where no word goes on.
 fn next_run(bytes: &[u8], from: usize) -> Option<Run> {
-    let mut at = from;
+    let mut at = next_row(bytes, from)?;
+    let gap = gap_after(bytes, at);
+    let mut run = Run { start: at, end: at + 1, gap: gap.clone(), letters: 0, joins: 0 };
     loop {
-        at += bytes.get(at..)?.iter().position(|b| is_word(*b))?;
-        if !stands_alone(bytes, at) {
-            at += bytes.get(at..)?.iter().position(|b| !is_word(*b))?;
+        run.letters += usize::from(bytes.get(at).is_some_and(u8::is_ascii_alphabetic));
+        run.end = at + 1;
+        let next = gap_after(bytes, at);
+        if next.is_empty() || next.len() > MAX_GAP || !stands_alone(bytes, next.end) {
+            return Some(run);
+        }
+        run.joins += usize::from(bytes.get(next.clone()) == bytes.get(gap.clone()));
+        at = next.end;
+    }
+}
+
+/// Where the first letters or digits stand alone, as many in a row as a word has.
+fn next_row(bytes: &[u8], from: usize) -> Option<usize> {
+    let (mut at, mut last) = (from, from);
+    let (mut first, mut row) = (from, 0);
+    loop {
+        while !is_word(*bytes.get(at)?) {
+            at += 1;
+        }
+        let start = at;
+        while bytes.get(at).is_some_and(|b| is_word(*b)) {
+            at += 1;
+        }
+        if at > start + 1 {
+            row = 0;
             continue;
         }
-        let gap = gap_after(bytes, at);
-        let mut run = Run { start: at, end: at + 1, gap: gap.clone(), letters: 0, joins: 0 };
-        loop {
-            run.letters += usize::from(bytes.get(at).is_some_and(u8::is_ascii_alphabetic));
-            run.end = at + 1;
-            let next = gap_after(bytes, at);
-            if next.is_empty() || next.len() > MAX_GAP || !stands_alone(bytes, next.end) {
-                return Some(run);
-            }
-            run.joins += usize::from(bytes.get(next.clone()) == bytes.get(gap.clone()));
-            at = next.end;
+        if row == 0 || start > last + MAX_GAP {
+            (first, row) = (start, 0);
+        }
+        (row, last) = (row + 1, at);
+        if row == MIN_LETTERS {
+            return Some(first);
         }
     }
 }
@@ -92,8 +111,18 @@ fn stands_alone(bytes: &[u8], at: usize) -> bool {
 
 /// Bytes of other scripts count as part of a word: a letter beside one does not stand alone.
 fn is_word(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b >= 0x80
+    WORD[usize::from(b)]
 }
+
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut b = 0;
+    while b < word.len() {
+        word[b] = (b as u8).is_ascii_alphanumeric() || b >= 0x80;
+        b += 1;
+    }
+    word
+};
 
 fn copy(text: &str, range: Range<usize>, out: &mut String, map: &mut OffsetMap) {
     if !range.is_empty() {

@@ -86,7 +86,9 @@ impl Shard {
     fn put(&mut self, key: Key, findings: Remembered, room: usize) {
         let size = size(&findings);
         if self.bytes + size > room {
-            self.old = std::mem::take(&mut self.young);
+            // Both keep their memory.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
             self.bytes = 0;
         }
         if self.young.insert(key.0, findings).is_none() {

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 /// Of a longer text only its two ends, of half this many bytes, can meet a neighbour.
 const MAX_PIECE: usize = 1024;
+/// Memory beyond this many bytes is given back after a prompt.
+const KEEP: usize = 1 << 18;
 
 /// The contents somebody other than the operator or the model wrote, joined: what any one rule reaches over, and no more.
 #[derive(Debug, Default)]
@@ -24,26 +26,35 @@ struct Piece {
 }
 
 impl Conversation {
-    /// Joins the texts; `None` when there are not two to join.
-    pub fn of(prompt: &Prompt<'_>) -> Option<Self> {
-        let mut joined = Self::default();
+    /// Joins the texts in the place of what was joined before; false when there are not two to join.
+    pub fn join(&mut self, prompt: &Prompt<'_>) -> bool {
+        self.text.clear();
+        self.pieces.clear();
         for (index, text) in prompt.texts.iter().enumerate() {
             if !matches!(text.role, Role::User | Role::Tool) || text.channel != Channel::Content || text.text.is_empty() {
                 continue;
             }
             let all = text.text.as_ref();
             if all.len() <= MAX_PIECE {
-                joined.push(all, index, 0);
+                self.push(all, index, 0);
             } else {
-                joined.push(&all[..all.floor_char_boundary(MAX_PIECE / 2)], index, 0);
+                self.push(&all[..all.floor_char_boundary(MAX_PIECE / 2)], index, 0);
                 // The middle is left out: nothing may reach over it.
-                joined.text.push_str("\n\n…\n\n…\n\n…\n\n");
+                self.text.push_str("\n\n…\n\n…\n\n…\n\n");
                 let tail = all.ceil_char_boundary(all.len() - MAX_PIECE / 2);
-                joined.push(&all[tail..], index, tail);
+                self.push(&all[tail..], index, tail);
             }
         }
-        let texts = joined.pieces.iter().zip(joined.pieces.iter().skip(1)).any(|(a, b)| a.text != b.text);
-        texts.then_some(joined)
+        self.pieces.iter().zip(self.pieces.iter().skip(1)).any(|(a, b)| a.text != b.text)
+    }
+
+    /// Gives back what only a long conversation needed.
+    pub fn forget(&mut self) {
+        self.text.clear();
+        self.pieces.clear();
+        if self.text.capacity() > KEEP || self.pieces.capacity() > KEEP / size_of::<Piece>() {
+            *self = Self::default();
+        }
     }
 
     /// The joined text.

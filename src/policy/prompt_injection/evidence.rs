@@ -40,23 +40,38 @@ struct Weighed {
     muted: bool,
 }
 
+/// What speaks for or against a rule beside its score.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Doubt {
+    /// The text speaks of the attack rather than making it.
+    pub muted: bool,
+    /// The rule fired on what had to be decoded first.
+    pub encoded: bool,
+}
+
 impl Evidence {
-    /// Adds a rule that fired on `range` of the source.
-    pub fn add(&mut self, rule: impl Into<Cow<'static, str>>, score: f32, range: Range<usize>, muted: bool, encoded: bool) {
-        let score = if muted { score * MUTED } else { score };
-        let score = if encoded { 1.0 - (1.0 - score) * ENCODED } else { score };
-        let rule = rule.into();
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.findings.clear();
+        self.window = None;
+    }
+
+    /// Adds a rule that fired on a range of the source, asked for only when it counts.
+    pub fn add(&mut self, rule: impl Into<Cow<'static, str>>, score: f32, doubt: Doubt, range: impl FnOnce() -> Range<usize>) {
+        let score = if doubt.muted { score * MUTED } else { score };
+        let score = if doubt.encoded { 1.0 - (1.0 - score) * ENCODED } else { score };
+        let (rule, muted) = (rule.into(), doubt.muted);
         match self.findings.iter_mut().find(|other| other.rule == rule) {
             Some(other) if other.score >= score => {}
-            Some(other) => *other = Weighed { rule, score, range, muted },
-            None => self.findings.push(Weighed { rule, score, range, muted }),
+            Some(other) => *other = Weighed { rule, score, range: range(), muted },
+            None => self.findings.push(Weighed { rule, score, range: range(), muted }),
         }
     }
 
-    /// Adds the worst window of a view, which covers `range` of the source.
-    pub fn weigh(&mut self, sum: i32, range: Range<usize>) {
+    /// Adds the worst window of a view, which covers a range of the source.
+    pub fn weigh(&mut self, sum: i32, range: impl FnOnce() -> Range<usize>) {
         if self.window.as_ref().is_none_or(|(_, worst)| sum > *worst) {
-            self.window = Some((range, sum));
+            self.window = Some((range(), sum));
         }
     }
 
@@ -88,7 +103,7 @@ impl Evidence {
 
     /// The findings worth telling, strongest first; a last one when they say more together than any does alone: `combined.rules`
     /// when the rules block, or else `model.window`.
-    pub fn conclude(mut self, threshold: f64, terms: Terms) -> Vec<Finding> {
+    pub fn conclude(&mut self, threshold: f64, terms: Terms) -> Vec<Finding> {
         let (strongest, together) = (self.strongest(), self.together());
         let whole = self.findings.iter().map(|found| found.range.clone()).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
         let last = if f64::from(together) < threshold {
@@ -104,7 +119,7 @@ impl Evidence {
             None
         };
         self.findings.sort_by(|a, b| b.score.total_cmp(&a.score));
-        self.findings.into_iter().chain(last).map(Weighed::finding).collect()
+        self.findings.drain(..).chain(last).map(Weighed::finding).collect()
     }
 
     fn strongest(&self) -> f32 {

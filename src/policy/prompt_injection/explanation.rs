@@ -33,7 +33,7 @@ impl Explanation {
 impl PromptInjection {
     /// What the linear model sees in one text written by a user; `None` for a text without words.
     pub fn explain_model(&self, text: &str) -> Option<Explanation> {
-        let score = super::with_memory(|memory| self.gather(text, memory)).score(self.weights.terms());
+        let score = super::with_memory(|memory| self.gather(text, memory).score(self.weights.terms()));
         let mut worst: Option<(i32, Range<usize>, Vec<Gram>)> = None;
         self.normalizer.scans(text, &mut Scratch::default(), |scan| {
             let mut windows = Windows::default();

@@ -6,14 +6,12 @@
 //!
 //! Trainer and gateway read texts through this file alone; what it computes may only change together with [`FEATURES`].
 
-use super::lexicon::{is_unspaced, skeleton_byte};
+use super::letters::{LETTERS, spread, sum};
 use super::tokens::Token;
 use std::ops::Range;
 
 /// Names what this file computes: weights trained on something else are refused.
 pub const FEATURES: u16 = 1;
-/// Of the hash, so that it is ours.
-pub const SEED: u64 = 0x6b74_2d67_7261_6d73;
 /// Width of a bucket number.
 pub const BITS: u8 = 16;
 /// Buckets of one word: itself, itself after the word before, and how it begins.
@@ -31,9 +29,6 @@ const SENTENCE: u64 = 0x5e47_e4ce_0000_0001;
 const QUOTATION: u64 = 0x9007_e000_0000_0003;
 /// Slots that remember what a block has held: a few for each bucket of a block.
 const SLOTS: usize = 512;
-
-/// One odd number for every byte; those that are written for one another share one.
-const LETTERS: [u64; 256] = letters();
 
 /// Reads words in order.
 #[derive(Debug, Clone)]
@@ -67,30 +62,37 @@ impl Default for Grams {
 
 impl Grams {
     /// Calls `found` with each word `token` is read as.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, text: &str, token: &Token, mut found: impl FnMut(Word)) {
-        let Some(letters) = text.get(token.range.clone()) else { return };
         if token.quoted {
             self.before = QUOTATION;
         } else if token.position != self.position {
             self.before = SENTENCE;
         }
         self.position = token.position.wrapping_add(1);
-        if is_unspaced(letters) {
-            for (at, letter) in letters.char_indices() {
-                let at = token.range.start + at;
-                let hash = spread(u64::from(letter as u32));
-                found(self.word(at..at + letter.len_utf8(), hash, hash));
-            }
-        } else {
-            let bytes = letters.as_bytes();
-            let beginning = bytes.get(..BEGINNING).filter(|beginning| beginning.len() < bytes.len());
-            let hash = if token.leet && bytes.iter().all(u8::is_ascii_digit) { number(bytes.len()) } else { hash(bytes) };
-            found(self.word(token.range.clone(), hash, beginning.map_or(hash, |letters| !self::hash(letters))));
+        if token.unspaced {
+            return self.read_letters(text, &token.range, found);
+        }
+        let Some(word) = text.as_bytes().get(token.range.clone()) else { return };
+        let hash = if token.number { number(word.len()) } else { hash(word, token.letters) };
+        let beginning = match word.first_chunk::<BEGINNING>() {
+            Some(letters) if word.len() > BEGINNING => !self::hash(letters, sum(letters)),
+            _ => hash,
+        };
+        found(self.word(token.range.clone(), hash, beginning));
+    }
+
+    /// Each character of a script without spaces is a word.
+    #[inline(never)]
+    fn read_letters(&mut self, text: &str, range: &Range<usize>, mut found: impl FnMut(Word)) {
+        for (at, letter) in text.get(range.clone()).unwrap_or_default().char_indices() {
+            let at = range.start + at;
+            let hash = spread(u64::from(letter as u32));
+            found(self.word(at..at + letter.len_utf8(), hash, hash));
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, range: Range<usize>, word: u64, beginning: u64) -> Word {
         let pair = word.wrapping_add(self.before.rotate_left(21));
         self.before = word;
@@ -101,7 +103,7 @@ impl Grams {
     }
 
     /// The bucket, unless its block has held it.
-    #[inline]
+    #[inline(always)]
     fn fresh(&mut self, bucket: u16, block: u32) -> u16 {
         let mark = u32::from(bucket) << 16 | (block & 0xffff);
         let Some(slot) = self.seen.get_mut(usize::from(bucket) % SLOTS) else { return SILENT };
@@ -118,31 +120,12 @@ fn number(digits: usize) -> u64 {
 
 /// The same for every order of the inner letters.
 #[inline]
-fn hash(word: &[u8]) -> u64 {
+fn hash(word: &[u8], letters: u64) -> u64 {
     let (Some(first), Some(last)) = (word.first(), word.last()) else { return 0 };
-    let sum = word.iter().fold(0, |sum: u64, letter| sum.wrapping_add(LETTERS[usize::from(*letter)]));
-    spread(sum ^ LETTERS[usize::from(*first)].rotate_left(17) ^ LETTERS[usize::from(*last)].rotate_left(40))
+    spread(letters ^ LETTERS[usize::from(*first)].rotate_left(17) ^ LETTERS[usize::from(*last)].rotate_left(40))
 }
 
 #[inline]
 fn bucket(gram: u64) -> u16 {
     (gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS)) as u16
-}
-
-/// Spreads small differences over all bits (the finisher of SplitMix64).
-const fn spread(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(SEED);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-const fn letters() -> [u64; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = spread(skeleton_byte(byte as u8) as u64) | 1;
-        byte += 1;
-    }
-    table
 }

@@ -1,17 +1,23 @@
 //! All rules over one text in one pass.
 //!
 //! Every rule keeps, for each of its steps, where its beginning was last completed up to there. A word of the lexicon completes the
-//! steps of its classes whose predecessor is near enough. So the cost is the words of the text times the rules that name them.
+//! steps of its classes whose predecessor is near enough. So the cost is the words of the text times the steps that name them.
 
-use super::table::{Outcome, Table};
+use super::table::{MAX_GAP, Outcome, Step, Table, Then};
 use super::tokens::{Token, Tokens};
 use crate::policy::normalize::Scan;
+#[cfg(test)]
+use crate::policy::normalize::work;
 use std::ops::Range;
 
 /// A rule in quotes this many words after a `mention` is spoken of.
 const MENTION: u32 = 12;
 /// A rule that begins at most this many words after a `mute` is muted.
 const MUTE: u32 = 1;
+/// Positions begin anew beyond this one; no text has as many as are left then.
+const MAX_ORIGIN: u32 = u32::MAX / 2;
+/// Memory for so many words of one token stays.
+const KEEP: usize = 1 << 12;
 
 /// One completed rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,20 +33,21 @@ pub struct Hit {
 /// Memory of one pass, used again for the next.
 #[derive(Debug, Default)]
 pub struct States {
-    states: Vec<Span>,
-    /// In which pass each state was reached last: apart, since most of the time that is all there is to see.
-    reached: Vec<u32>,
-    pass: u32,
-    events: Vec<(u16, Span)>,
-    buffer: String,
+    /// For each step where it was last reached.
+    spans: Vec<Span>,
+    /// Where the positions of this pass begin, too far for what was reached in an earlier one.
+    origin: u32,
+    events: Vec<(u32, Span)>,
 }
 
-/// The words a step or phrase covers.
-#[derive(Debug, Default, Clone)]
+/// The words a step or phrase covers. Texts are shorter than 4 GiB.
+#[derive(Debug, Default, Clone, Copy)]
 struct Span {
     first: u32,
     last: u32,
-    bytes: Range<usize>,
+    /// Bytes in the folded text.
+    start: u32,
+    end: u32,
     quoted: bool,
     muted: bool,
 }
@@ -53,6 +60,7 @@ struct Context {
 }
 
 impl Context {
+    #[inline]
     fn mutes(&self, span: &Span) -> bool {
         let near = |end: Option<u32>, words: u32| end.is_some_and(|end| end < span.first && span.first - end - 1 <= words);
         near(self.mute, MUTE) || (span.quoted && near(self.mention, MENTION))
@@ -64,81 +72,107 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
     memory.begin(table.states);
     let mut context = Context::default();
     // Pieces of one token (scripts without spaces) are words of their own, so positions drift from the tokens'.
-    let mut drift = 0;
-    for token in Tokens::new(scan.text()) {
+    let mut drift = memory.origin;
+    let text = scan.text();
+    let mut tokens = Tokens::new(text);
+    while let Some(token) = tokens.next() {
+        #[cfg(test)]
+        work::count(18);
         read(&token);
-        let States { events, buffer, .. } = memory;
+        let Some(word) = text.as_bytes().get(token.range.clone()) else { continue };
+        if table.lexicon.may_know(word, &token) {
+            drift = memory.take(table, text, &token, drift);
+            if !memory.events.is_empty() {
+                memory.settle(table, &mut context, &mut hit);
+            }
+        }
+    }
+    memory.end(tokens.position() + drift);
+}
+
+impl States {
+    fn begin(&mut self, states: usize) {
+        if self.spans.len() != states || self.origin > MAX_ORIGIN {
+            self.spans.clear();
+            self.spans.resize(states, Span::default());
+            self.origin = MAX_GAP + 2;
+        }
+        self.events.clear();
+    }
+
+    /// The pass has ended before this position.
+    fn end(&mut self, position: u32) {
+        self.origin = position.saturating_add(MAX_GAP + 2);
+        self.events.shrink_to(KEEP);
+    }
+
+    /// Makes events of the known words in one token, and tells how far positions have drifted after it.
+    #[inline(never)]
+    fn take(&mut self, table: &Table, text: &str, token: &Token, drift: u32) -> u32 {
+        #[cfg(test)]
+        work::count(10 + token.range.len() / 2);
         let (mut pieces, mut last_end, mut position) = (0u32, token.range.start, token.position + drift);
-        table.lexicon.find(scan.text(), token.range.clone(), token.leet, buffer, |bytes, classes| {
+        table.lexicon.find(text, token, |bytes, word| {
             if bytes.start >= last_end && pieces > 0 {
                 // What was skipped between two pieces counts as a word for every few bytes.
                 position += 1 + ((bytes.start - last_end) / 6) as u32;
             }
             last_end = bytes.end;
             pieces += 1;
-            let span = Span { first: position, last: position, bytes, quoted: token.quoted, muted: false };
-            events.extend(classes.iter().map(|class| (*class, span.clone())));
+            let (first, start, end) = (position, bytes.start as u32, bytes.end as u32);
+            self.events.push((word, Span { first, last: first, start, end, quoted: token.quoted, muted: false }));
         });
-        drift = position - token.position;
-        memory.settle(table, &mut context, &mut hit);
-    }
-}
-
-impl States {
-    fn begin(&mut self, states: usize) {
-        self.pass = self.pass.wrapping_add(1);
-        if self.states.len() != states || self.pass == 0 {
-            self.states.clear();
-            self.states.resize(states, Span::default());
-            self.reached.clear();
-            self.reached.resize(states, 0);
-            self.pass = 1;
-        }
-        self.events.clear();
+        position - token.position
     }
 
     /// Applies the events of one token, in order, and those that phrases add.
     fn settle(&mut self, table: &Table, context: &mut Context, hit: &mut impl FnMut(Hit)) {
         let mut next = 0;
-        while let Some((class, span)) = self.events.get(next).cloned() {
+        while let Some((word, span)) = self.events.get(next).copied() {
             next += 1;
-            for (rule, step) in table.steps.get(class as usize).into_iter().flatten() {
-                let Some(rule) = table.rules.get(*rule as usize) else { continue };
-                let Some(done) = self.advance(rule.first_state, *step as usize, &rule.gaps, &span, context) else { continue };
-                match rule.outcome {
-                    Outcome::Class(class) => self.events.push((class, Span { muted: false, ..done })),
-                    Outcome::Attack { rule, score } => hit(Hit { rule, score, range: done.bytes, muted: done.muted }),
-                    Outcome::Mute => context.mute = Some(done.last),
-                    Outcome::Mention => context.mention = Some(done.last),
+            #[cfg(test)]
+            work::count(6);
+            // What begins here is muted or not whatever this word completes.
+            let begun = Span { muted: context.mutes(&span), ..span };
+            for step in table.steps(word) {
+                #[cfg(test)]
+                work::count(1);
+                let Some((rule, done)) = self.advance(step, &begun) else { continue };
+                #[cfg(test)]
+                work::count(6);
+                match table.rules.get(rule as usize) {
+                    Some(Outcome::Word(word)) => self.events.push((*word, Span { muted: false, ..done })),
+                    Some(Outcome::Attack { rule, score }) => {
+                        let range = done.start as usize..done.end as usize;
+                        hit(Hit { rule, score: *score, range, muted: done.muted });
+                    }
+                    Some(Outcome::Mute) => context.mute = Some(done.last),
+                    Some(Outcome::Mention) => context.mention = Some(done.last),
+                    None => {}
                 }
             }
         }
         self.events.clear();
     }
 
-    /// Completes `step` of a rule with `span`; the whole rule's span when it was the last step.
-    fn advance(&mut self, first_state: usize, step: usize, gaps: &[u32], span: &Span, context: &Context) -> Option<Span> {
-        let whole = match step.checked_sub(1) {
-            None => Span { muted: context.mutes(span), ..span.clone() },
-            Some(before) => {
-                let before = first_state + before;
-                if *self.reached.get(before)? != self.pass {
+    /// Completes a step of a rule with `span`; the rule and its whole span when it was the last step.
+    #[inline(always)]
+    fn advance(&mut self, step: &Step, span: &Span) -> Option<(u32, Span)> {
+        let whole = match step.follows {
+            None => *span,
+            Some((before, gap)) => {
+                let before = self.spans.get(before as usize)?;
+                // What was never reached is too far, and what lies ahead even more so.
+                if span.first.wrapping_sub(before.last).wrapping_sub(1) > gap {
                     return None;
                 }
-                let before = self.states.get(before)?;
-                let gap = span.first.checked_sub(before.last + 1)?;
-                if gap > *gaps.get(step)? {
-                    return None;
-                }
-                let bytes = before.bytes.start..span.bytes.end;
-                Span { last: span.last, bytes, ..before.clone() }
+                Span { last: span.last, end: span.end, ..*before }
             }
         };
-        if step + 1 == gaps.len() {
-            return Some(whole);
+        match step.then {
+            Then::Completes(rule) => return Some((rule, whole)),
+            Then::Waits(place) => *self.spans.get_mut(place as usize)? = whole,
         }
-        *self.states.get_mut(first_state + step)? = whole;
-        *self.reached.get_mut(first_state + step)? = self.pass;
         None
     }
 }

@@ -28,6 +28,8 @@ mod conversation;
 mod evidence;
 mod explanation;
 mod grams;
+mod index;
+mod letters;
 mod lexicon;
 mod matcher;
 mod model;
@@ -40,6 +42,8 @@ pub mod training;
 mod weights;
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 pub use explanation::Explanation;
@@ -51,7 +55,7 @@ use super::{Fault, Finding, Judgement, Policy, Verdict};
 use crate::openai::request::{Channel, Prompt, Role, Text};
 use cache::Cache;
 use conversation::Conversation;
-use evidence::Evidence;
+use evidence::{Doubt, Evidence};
 use matcher::States;
 use model::Windows;
 use regex::{Regex, RegexBuilder};
@@ -128,6 +132,14 @@ impl PromptInjection {
     }
 
     fn judge(&self, prompt: &Prompt<'_>, memory: &mut Memory) -> Judgement {
+        let mut conversation = std::mem::take(&mut memory.conversation);
+        let judgement = self.judge_with(prompt, &mut conversation, memory);
+        conversation.forget();
+        memory.conversation = conversation;
+        judgement
+    }
+
+    fn judge_with(&self, prompt: &Prompt<'_>, conversation: &mut Conversation, memory: &mut Memory) -> Judgement {
         let mut judgement = Judgement::default();
         for (index, text) in prompt.texts.iter().enumerate() {
             let Some(strongest) = strongest_verdict(text) else { continue };
@@ -135,9 +147,7 @@ impl PromptInjection {
             judgement.verdict = judgement.verdict.max(self.verdict(&findings).min(strongest));
             judgement.findings.extend(findings.into_iter().map(|finding| Finding { text: index, ..finding }));
         }
-        if judgement.verdict < Verdict::Block
-            && let Some(conversation) = Conversation::of(prompt)
-        {
+        if judgement.verdict < Verdict::Block && conversation.join(prompt) {
             let findings: Vec<Finding> = self
                 .recall(conversation.text(), memory)
                 .into_iter()
@@ -175,34 +185,35 @@ impl PromptInjection {
         self.gather(text, memory).conclude(self.threshold, self.weights.terms())
     }
 
-    fn gather(&self, text: &str, memory: &mut Memory) -> Evidence {
-        let mut evidence = Evidence::default();
+    /// The evidence of one text.
+    fn gather<'m>(&self, text: &str, memory: &'m mut Memory) -> &'m mut Evidence {
+        let Memory { scratch, states, evidence, .. } = memory;
+        evidence.clear();
         for (number, pattern) in self.patterns.iter().enumerate() {
             if let Some(found) = pattern.find(text) {
-                evidence.add(pattern_rule(number), 1.0, found.range(), false, false);
+                evidence.add(pattern_rule(number), 1.0, Doubt::default(), || found.range());
             }
         }
-        let Memory { scratch, states, .. } = memory;
         self.normalizer.scans(text, scratch, |scan| {
             let encoded = matches!(scan.view(), View::Decoded | View::Rot13 | View::Reversed);
             let mut windows = Windows::default();
             let read = |token: &Token| windows.read(&self.weights, scan.text(), token);
             matcher::run(&self.table, scan, states, read, |hit| {
-                evidence.add(hit.rule, hit.score, scan.source(hit.range), hit.muted, encoded);
+                evidence.add(hit.rule, hit.score, Doubt { muted: hit.muted, encoded }, || scan.source(hit.range));
             });
             if let Some(window) = windows.finish() {
-                evidence.weigh(window.sum, scan.source(window.range));
+                evidence.weigh(window.sum, || scan.source(window.range));
             }
             self.structure.find(scan.text(), |mark| {
-                evidence.add(mark.rule, mark.score, scan.source(mark.range), mark.muted, encoded);
+                evidence.add(mark.rule, mark.score, Doubt { muted: mark.muted, encoded }, || scan.source(mark.range));
             });
             for (number, pattern) in self.patterns.iter().enumerate() {
                 if let Some(found) = pattern.find(scan.text()) {
-                    evidence.add(pattern_rule(number), 1.0, scan.source(found.range()), false, false);
+                    evidence.add(pattern_rule(number), 1.0, Doubt::default(), || scan.source(found.range()));
                 }
             }
             if scan.hidden() >= MIN_HIDDEN {
-                evidence.add("hidden.tags", HIDDEN_SCORE, scan.source(0..scan.text().len()), false, false);
+                evidence.add("hidden.tags", HIDDEN_SCORE, Doubt::default(), || scan.source(0..scan.text().len()));
             }
         });
         evidence
@@ -232,6 +243,8 @@ impl Policy for PromptInjection {
 struct Memory {
     scratch: Scratch,
     states: States,
+    evidence: Evidence,
+    conversation: Conversation,
     /// Looks nothing up.
     forgetful: bool,
 }

@@ -50,19 +50,19 @@ struct Block {
 
 impl Windows {
     /// Weighs the next word of `text`.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, weights: &Weights, text: &str, token: &Token) {
         let Self { grams, before, open, worst } = self;
         grams.read(text, token, |word| {
-            if word.opens && open.started {
-                // Alone it is the first half of a window yet to come.
-                if before.is_some() {
-                    close(before, open, worst);
+            if word.opens {
+                if open.started {
+                    // Alone it is the first half of a window yet to come.
+                    if before.is_some() {
+                        close(before, open, worst);
+                    }
+                    *before = Some(open.clone());
                 }
-                *before = Some(std::mem::take(open));
-            }
-            if !open.started {
-                (open.started, open.range.start) = (true, word.range.start);
+                *open = Block { range: word.range.clone(), sum: 0, started: true };
             }
             open.range.end = word.range.end;
             open.sum += word.buckets.iter().map(|bucket| weights.of(*bucket)).sum::<i32>();

@@ -66,10 +66,11 @@ impl Structure {
 
     /// Calls `found` for every marker in the folded `text`.
     pub fn find(&self, text: &str, mut found: impl FnMut(Mark)) {
+        let mut images = Images::default();
         for hit in self.automaton.find_iter(text) {
             let Some(marker) = self.markers.get(hit.pattern().as_usize()) else { continue };
             if marker.is_image {
-                if let Some((score, range)) = image(text, hit.start()) {
+                if let Some((score, range)) = images.next(text.as_bytes(), hit.start()) {
                     found(Mark { rule: marker.rule, score, range, muted: false });
                 }
             } else if !marker.at_line_start || begins_line(text, hit.start()) {
@@ -111,38 +112,58 @@ fn is_quoted(text: &str, range: &Range<usize>) -> bool {
     quote(range.start.checked_sub(1)) && quote(Some(range.end))
 }
 
-/// A markdown image whose URL has a query: how suspicious, and where.
+/// The images of a text, looked at in order: each byte once or twice, however many begin in the URL of another.
+#[derive(Default)]
+struct Images {
+    /// The last `![` before `opened`.
+    open: Option<usize>,
+    opened: usize,
+    /// No `)` and no end of a line stands from where it was last asked up to here; one stands here, unless the text or patience ended.
+    end: usize,
+    /// What was looked at as a URL.
+    read: usize,
+}
+
+impl Images {
+    /// The image whose `](` stands at `middle`, if its URL has a query: how suspicious, and where.
+    fn next(&mut self, text: &[u8], middle: usize) -> Option<(f32, Range<usize>)> {
+        let before = text.get(self.opened..middle)?;
+        if let Some(last) = memchr::memmem::rfind(before, b"![") {
+            self.open = Some(self.opened + last);
+        }
+        self.opened = middle;
+        let start = self.open.filter(|open| middle - open <= MAX_ALT)?;
+        let url = middle + 2;
+        if url < self.read {
+            // It lies in the URL of an image that has been judged, with all that could be said of this one.
+            return None;
+        }
+        let from = self.end.max(url);
+        let ahead = text.get(from..text.len().min(url + MAX_URL)).unwrap_or_default();
+        self.end = from + memchr::memchr2(b')', b'\n', ahead).unwrap_or(ahead.len());
+        if self.end >= url + MAX_URL || !text.get(self.end).is_some_and(|b| matches!(b, b')' | b'\n')) {
+            return None;
+        }
+        self.read = self.end;
+        Some((suspicion(text.get(url..self.end)?)?, start..self.end + 1))
+    }
+}
+
+/// How suspicious a URL with a query is.
 ///
 /// Badges in a README have fixed queries. A placeholder for the model to fill in, or a parameter named after the conversation, does not
 /// happen in one.
-fn image(text: &str, middle: usize) -> Option<(f32, Range<usize>)> {
-    let before = text.as_bytes().get(middle.saturating_sub(MAX_ALT)..middle)?;
-    let start = middle - (before.len() - before.windows(2).rposition(|pair| pair == b"![")?);
-    let url = text.as_bytes().get(middle + 2..)?;
-    let end = url.iter().take(MAX_URL).position(|b| matches!(b, b')' | b'\n'))?;
-    let url = url.get(..end)?;
-    let query = url.get(url.iter().position(|b| *b == b'?')? + 1..)?;
+fn suspicion(url: &[u8]) -> Option<f32> {
+    const NAMES: [&[u8]; 11] =
+        [b"data", b"secret", b"conversation", b"chat", b"history", b"prompt", b"leak", b"exfil", b"summary", b"info", b"msg"];
+    let query = url.get(memchr::memchr(b'?', url)? + 1..)?;
     let placeholder = query.iter().any(|b| matches!(b, b'{' | b'[' | b'<' | b'$' | b' ')) || url.ends_with(b"=");
-    let named = [
-        &b"data="[..],
-        b"secret=",
-        b"conversation=",
-        b"chat=",
-        b"history=",
-        b"prompt=",
-        b"leak=",
-        b"exfil=",
-        b"summary=",
-        b"info=",
-        b"msg=",
-    ]
-    .iter()
-    .any(|name| query.windows(name.len()).any(|part| part == *name));
-    let score = match (placeholder, named) {
+    let named = memchr::memchr_iter(b'=', query)
+        .any(|at| NAMES.iter().any(|name| query.get(..at).is_some_and(|before| before.ends_with(name))));
+    Some(match (placeholder, named) {
         (true, true) => 0.9,
         (true, false) => 0.7,
         (false, true) => 0.5,
         (false, false) => 0.1,
-    };
-    Some((score, start..middle + 2 + end + 1))
+    })
 }

@@ -1,6 +1,7 @@
 //! Folded text cut into words.
 
-use crate::policy::normalize::is_word;
+use super::letters::{LETTERS, sum};
+use crate::policy::normalize::Character;
 use std::ops::Range;
 
 /// One word of a folded text.
@@ -14,6 +15,12 @@ pub struct Token {
     pub quoted: bool,
     /// It holds digits or symbols that may stand for letters.
     pub leet: bool,
+    /// It holds nothing but digits.
+    pub number: bool,
+    /// It is of a script that puts no spaces between words, or glues particles to them: more than one word, maybe.
+    pub unspaced: bool,
+    /// The sum of its letters (`letters`).
+    pub letters: u64,
 }
 
 /// Two slots of a rule may meet across the end of a sentence, but not as easily.
@@ -21,10 +28,25 @@ const SENTENCE: u32 = 3;
 /// Hardly any rule reaches over an empty line.
 const PARAGRAPH: u32 = 5;
 
-/// Bytes most texts are made of; the rest is looked at one by one.
-const CLASS: [u8; 256] = classes();
-const LETTER: u8 = 1;
-const SPACE: u8 = 2;
+/// What a byte may be to a word; first what a word may be made of.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Class {
+    Letter,
+    Digit,
+    /// Of a character that is not ASCII.
+    Foreign,
+    /// May stand for a letter.
+    Symbol,
+    /// May end a sentence.
+    End,
+    Line,
+    Quote,
+    /// May stand between a quotation mark and what is quoted.
+    Bracket,
+    Other,
+}
+
+const CLASS: [Class; 256] = classes();
 
 /// The words of a folded text, in order.
 pub struct Tokens<'a> {
@@ -38,51 +60,73 @@ impl<'a> Tokens<'a> {
         Self { text, at: 0, position: 0 }
     }
 
-    /// The length in bytes of the word character at `at`, with whether it may stand for another one.
-    fn word_char(&self, at: usize) -> Option<(usize, bool)> {
-        let b = *self.text.as_bytes().get(at)?;
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' => Some((1, false)),
-            b'0'..=b'9' => Some((1, true)),
-            0..0x80 => None,
-            _ => self.text.get(at..)?.chars().next().filter(|c| is_word(*c)).map(|c| (c.len_utf8(), false)),
-        }
+    /// Of the next word, as far as is known yet.
+    pub fn position(&self) -> u32 {
+        self.position
     }
 
-    /// A symbol inside a word that may stand for a letter: something of the word has to follow.
-    fn symbol(&self, at: usize, inside: bool) -> bool {
-        let bytes = self.text.as_bytes();
-        match bytes.get(at) {
-            Some(b'@' | b'$') => inside || bytes.get(at + 1).is_some_and(u8::is_ascii_alphabetic),
-            Some(b'!') => bytes.get(at + 1).is_some_and(u8::is_ascii_alphabetic),
-            Some(b'|' | b'+') => inside && bytes.get(at + 1).is_some_and(u8::is_ascii_alphabetic),
-            _ => false,
+    #[inline(always)]
+    fn class(&self, at: usize) -> Option<(u8, Class)> {
+        self.text.as_bytes().get(at).map(|b| (*b, CLASS[usize::from(*b)]))
+    }
+
+    #[inline(never)]
+    fn foreign(&self, at: usize) -> Option<(char, Character)> {
+        self.text.get(at..)?.chars().next().map(|c| (c, Character::of(c)))
+    }
+
+    /// Whether a symbol at `at` stands for a letter: something of the word has to follow.
+    fn spells(&self, symbol: u8, at: usize, inside: bool) -> bool {
+        let letter_follows = || self.text.as_bytes().get(at + 1).is_some_and(u8::is_ascii_alphabetic);
+        match symbol {
+            b'@' | b'$' => inside || letter_follows(),
+            b'!' => letter_follows(),
+            _ => inside && letter_follows(),
         }
     }
 
     /// Skips what is between words; whether a quotation mark came last.
+    #[inline(always)]
     fn skip(&mut self) -> Option<bool> {
+        // Most words follow a space.
+        if let Some((b' ', _)) = self.class(self.at)
+            && let Some((_, Class::Letter)) = self.class(self.at + 1)
+        {
+            self.at += 1;
+            return Some(false);
+        }
+        self.skip_any()
+    }
+
+    #[inline(never)]
+    fn skip_any(&mut self) -> Option<bool> {
         let start = self.at;
         let (mut quoted, mut sentence, mut lines) = (false, false, 0);
         loop {
-            let spaces = run(self.text.as_bytes().get(self.at..).unwrap_or_default(), SPACE);
-            if spaces > 0 {
-                (self.at, quoted) = (self.at + spaces, false);
+            let (b, class) = self.class(self.at)?;
+            match class {
+                Class::Letter | Class::Digit => break,
+                Class::Other => quoted = false,
+                Class::Symbol if self.spells(b, self.at, false) => break,
+                Class::End | Class::Symbol => {
+                    let next = self.text.as_bytes().get(self.at + 1);
+                    sentence |= (class == Class::End || b == b'!') && next.is_none_or(u8::is_ascii_whitespace);
+                    quoted = false;
+                }
+                Class::Line => (lines, quoted) = (lines + 1, false),
+                Class::Quote => quoted = true,
+                Class::Bracket => {}
+                Class::Foreign => {
+                    let (c, character) = self.foreign(self.at)?;
+                    if character.is_word() {
+                        break;
+                    }
+                    sentence |= matches!(c, '。' | '।' | '؟' | '…');
+                    quoted = matches!(c, '“' | '‘' | '„' | '«' | '「' | '『' | '‚');
+                    self.at += c.len_utf8() - 1;
+                }
             }
-            if self.text.as_bytes().get(self.at).is_some_and(|b| CLASS[usize::from(*b)] == LETTER) {
-                break;
-            }
-            let rest = self.text.get(self.at..)?;
-            let c = rest.chars().next()?;
-            if self.word_char(self.at).is_some() || self.symbol(self.at, false) {
-                break;
-            }
-            let ends = matches!(c, '.' | '!' | '?' | ';') && rest.as_bytes().get(1).is_none_or(|b| b.is_ascii_whitespace());
-            sentence |= ends || matches!(c, '。' | '।' | '؟' | '…');
-            lines += u32::from(c == '\n');
-            quoted = matches!(c, '"' | '\'' | '`' | '“' | '‘' | '„' | '«' | '「' | '『' | '‚')
-                || (quoted && matches!(c, '[' | '(' | '*'));
-            self.at += c.len_utf8();
+            self.at += 1;
         }
         if start > 0 {
             self.position += match lines {
@@ -93,46 +137,81 @@ impl<'a> Tokens<'a> {
         }
         Some(quoted)
     }
+
+    /// Reads on where something else than a letter may belong to the word.
+    #[inline(never)]
+    fn read_on(&self, token: &mut Token) {
+        let Token { range, leet, number, unspaced, letters, .. } = token;
+        let bytes = self.text.as_bytes();
+        *number = range.start == range.end;
+        while let Some((b, class)) = self.class(range.end) {
+            match class {
+                Class::Letter => *number = false,
+                Class::Digit => *leet = true,
+                Class::Symbol if self.spells(b, range.end, range.end > range.start) => (*leet, *number) = (true, false),
+                Class::Foreign => {
+                    let start = range.end;
+                    for c in self.text.get(start..).unwrap_or_default().chars().take_while(|c| !c.is_ascii()) {
+                        let character = Character::of(c);
+                        if !character.is_word() {
+                            break;
+                        }
+                        *unspaced |= character.is_unspaced();
+                        range.end += c.len_utf8();
+                    }
+                    *letters = letters.wrapping_add(sum(bytes.get(start..range.end).unwrap_or_default()));
+                    if range.end == start {
+                        break;
+                    }
+                    *number = false;
+                    continue;
+                }
+                _ => break,
+            }
+            *letters = letters.wrapping_add(LETTERS[usize::from(b)]);
+            range.end += 1;
+        }
+    }
 }
 
 impl Iterator for Tokens<'_> {
     type Item = Token;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Token> {
         let quoted = self.skip()?;
-        let start = self.at;
-        let mut leet = false;
-        loop {
-            self.at += run(self.text.as_bytes().get(self.at..).unwrap_or_default(), LETTER);
-            if let Some((len, digit)) = self.word_char(self.at) {
-                leet |= digit;
-                self.at += len;
-            } else if self.symbol(self.at, self.at > start) {
-                leet = true;
-                self.at += 1;
-            } else {
-                break;
-            }
+        let (start, mut at, mut letters) = (self.at, self.at, 0u64);
+        while let Some((b, Class::Letter)) = self.class(at) {
+            letters = letters.wrapping_add(LETTERS[usize::from(b)]);
+            at += 1;
         }
-        let position = self.position;
+        let mut token =
+            Token { range: start..at, position: self.position, quoted, leet: false, number: false, unspaced: false, letters };
+        if self.class(at).is_some_and(|(_, class)| class <= Class::Symbol) {
+            self.read_on(&mut token);
+        }
+        self.at = token.range.end;
         self.position = self.position.saturating_add(1);
-        Some(Token { range: start..self.at, position, quoted, leet })
+        Some(token)
     }
 }
 
-/// How many bytes of a class come first.
-#[inline]
-fn run(bytes: &[u8], class: u8) -> usize {
-    bytes.iter().take_while(|b| CLASS[usize::from(**b)] == class).count()
-}
-
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
-    classes[b' ' as usize] = SPACE;
-    let mut letter = b'a';
-    while letter <= b'z' {
-        classes[letter as usize] = LETTER;
-        letter += 1;
+const fn classes() -> [Class; 256] {
+    let mut classes = [Class::Other; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        classes[at] = match at as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
+            b'0'..=b'9' => Class::Digit,
+            b'@' | b'$' | b'!' | b'|' | b'+' => Class::Symbol,
+            b'.' | b'?' | b';' => Class::End,
+            b'\n' => Class::Line,
+            b'"' | b'\'' | b'`' => Class::Quote,
+            b'[' | b'(' | b'*' => Class::Bracket,
+            0x80.. => Class::Foreign,
+            _ => Class::Other,
+        };
+        at += 1;
     }
     classes
 }

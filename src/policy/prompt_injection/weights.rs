@@ -18,7 +18,8 @@
 //!
 //! All numbers are little-endian. A file that differs in any of it is refused: a wrong score would look like a right one.
 
-use super::grams::{BITS, FEATURES, SEED};
+use super::grams::{BITS, FEATURES};
+use super::letters::SEED;
 
 /// Bytes before the weights.
 const HEADER: usize = 80;
