@@ -140,9 +140,7 @@ impl<'a> Search<'a> {
             let flow = match self.parts.open(part)? {
                 None => ControlFlow::Continue(()),
                 Some(Open::Wal(wal)) => self.each_written(wal, from, each)?,
-                Some(Open::Sealed { index, entries, path }) => {
-                    self.each_sealed(first, &index, entries, &path, from, each)?
-                }
+                Some(Open::Sealed { index, entries, path }) => self.each_sealed(first, &index, entries, &path, from, each)?,
             };
             if flow.is_break() {
                 break;

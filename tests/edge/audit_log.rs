@@ -127,7 +127,13 @@ async fn every_command_works_beside_a_gateway_under_load() {
         for _ in 0..4 {
             tree += 1;
             let tree = format!("tree-{tree}");
-            for command in [&["verify"][..], &["tail"], &["query", "-n", "5"], &["export", "--ocsf", "--out", "events"], &["export", "--tiles", &tree]] {
+            for command in [
+                &["verify"][..],
+                &["tail"],
+                &["query", "-n", "5"],
+                &["export", "--ocsf", "--out", "events"],
+                &["export", "--tiles", &tree],
+            ] {
                 let out = std::process::Command::new(kt).arg("audit").args(command).current_dir(&dir).output().unwrap();
                 let said = String::from_utf8_lossy(&out.stderr);
                 let unsigned = out.status.code() == Some(2) && said.contains("no checkpoint yet");

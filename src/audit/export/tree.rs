@@ -80,8 +80,8 @@ mod tests {
     use super::*;
     use crate::audit::note::Signer;
     use crate::audit::query::tests::Made;
-    use crate::audit::tiles::verify_tree;
     use crate::audit::sealed;
+    use crate::audit::tiles::verify_tree;
     use proptest::prelude::*;
 
     proptest! {
