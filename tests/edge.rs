@@ -103,3 +103,7 @@ mod serving;
 /// Each strategy shares requests as it promises, and falls back.
 #[path = "edge/strategies.rs"]
 mod strategies;
+
+/// Copies of the audit log reach their sinks whole, whatever fails meanwhile.
+#[path = "edge/sinks.rs"]
+mod sinks;

@@ -9,6 +9,10 @@ from ledger import Ledger
 from load import HEAVY, USUAL, Load
 
 
+# A crash under load strikes after up to so many acknowledgements.
+MOST_ANSWERS = 80
+
+
 class Moment(Enum):
     """When a crash strikes, and how often it is chosen."""
 
@@ -60,7 +64,8 @@ class Crashes:
             self.load.begin(self.gateway.port, self.kinds)
             if prepare:
                 prepare()
-            time.sleep(0.05 + self.random.random() * 0.35)
+            self.load.wait_for(self.random.randint(1, MOST_ANSWERS))
+            time.sleep(self.random.random() * 0.03)
         if moment is Moment.STOP:
             self.gateway.ask_to_stop()
             time.sleep(self.random.random() * 0.8)

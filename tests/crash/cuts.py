@@ -21,7 +21,10 @@ def power_cuts(lab, report, kind, cuts):
     with lab.stack() as stack:
         log = None
         with report.trial(f"power cuts of {kind}", "What was acknowledged is on the disk.") as trial:
-            for log in in_logs(stack, lambda number, heavy: PowerCuts(lab, trial, kind, f"{kind}-{number}", heavy), cuts, CUTS_PER_LOG):
+            def new(number, heavy):
+                return PowerCuts(lab, trial, kind, f"{kind}-{number}", heavy)
+
+            for log in in_logs(stack, new, cuts, CUTS_PER_LOG):
                 log.strike(log.power_cut)
         with report.control(f"control of {kind}", "Without syncs the same power cuts lose acknowledged records.") as trial:
             if log is None:
@@ -30,7 +33,7 @@ def power_cuts(lab, report, kind, cuts):
             for _ in range(CONTROLS):
                 log.strike(log.power_cut, Moment.LOAD, before=NOSYNC, look=False)
                 log.look()
-                if trial.lost:
+                if trial.noticed:
                     break
 
 

@@ -51,7 +51,7 @@ class Disk:
     def mount(self):
         done = subprocess.run(["mount", "-o", "loop", self.image, self.root], capture_output=True, text=True)
         if done.returncode:
-            raise Skipped(f"a {self.kind} file system cannot be mounted here: {done.stderr.strip()}")
+            raise Skipped(f"{self.kind} in a file cannot be mounted here: {done.stderr.strip()}")
 
     def cut_power(self, flush=NO_LOG_FLUSH):
         """What is not on the disk by now will never be."""

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from disk import need
-from gateway import Gateway
+from gateway import Gateway, is_ready
 from ledger import Ledger, Log
 from load import HEAVY, USUAL, Load
 from report import Skipped
@@ -16,6 +16,8 @@ WRITE = "pwrite64,pwritev,pwritev2"
 NAME = "rename,renameat,renameat2"
 # Enough for every caller to meet the fault, in seconds, and to be slow about it.
 LASTS = 0.5
+# Answers that show how the gateway takes it.
+ENOUGH = 40
 # Enough for a segment to fill up: that is when new files are made.
 FILL_WITHIN = 30
 # How long a log may keep a loss to itself once it can write again.
@@ -34,6 +36,14 @@ class Fault:
     immutable: bool = True
     # Only a segment that fills up makes these calls.
     rotation: bool = False
+    # It fails while the log is made ready after a crash, not later.
+    at_start: bool = False
+
+    def options(self):
+        """How strace is told."""
+        # A name the kernel of this machine does not know stands with a `?`.
+        calls = ",".join(f"?{call}" for call in self.calls.split(","))
+        return ["-e", f"trace={calls}", "-e", f"inject={calls}:error={self.error}:when={self.when}"]
 
 
 FAULTS = [
@@ -49,6 +59,10 @@ FAULTS = [
     Fault("no new segment can be named", NAME, "ENOSPC", "1+", rotation=True),
     Fault("a file cannot be made, once", "openat", "ENOSPC", "1", rotation=True),
     Fault("no file can be made", "openat", "ENOSPC", "1+", rotation=True),
+    Fault("a sync of each thread fails at the start", SYNC, "EIO", "1", at_start=True),
+    Fault("every sync fails at the start", SYNC, "EIO", "1+", at_start=True),
+    Fault("no write finds room at the start", WRITE, "ENOSPC", "1+", at_start=True),
+    Fault("no file can be named at the start", NAME, "ENOSPC", "1+", at_start=True),
     Fault("no file can be sized", "ftruncate,fallocate", "ENOSPC", "1+", rotation=True),
 ]
 # Those of a short run.
@@ -62,22 +76,48 @@ def try_fault(lab, report, fault):
         with lab.place("fault") as place, Load(f"{lab.seed}-{place.name}") as load:
             gateway = Gateway(lab.kt, place, load.url, immutable=fault.immutable, max_wait_ms=500)
             try:
-                inject(trial, gateway, load, fault)
+                how = start_with if fault.at_start else run_with
+                how(trial, gateway, load, fault)
             finally:
                 gateway.kill()
 
 
-def inject(trial, gateway, load, fault):
+def start_with(trial, gateway, load, fault):
+    """A crash, a start that meets the fault and may end by it, and one that does not."""
+    ledger = Ledger()
+    gateway.start()
+    load.begin(gateway.port)
+    load.wait_for(ENOUGH)
+    gateway.kill()
+    load.end()
+    trial.take(ledger, load.new_book())
+    # Apart from the gateway, which so stays our own child.
+    gateway.launch(["strace", "-D", "-f", "-qq", "-o", gateway.place / "strace", *fault.options()])
+    if gateway.is_up():
+        trial.note(f"it starts, and says {load.one(gateway.port)}")
+        trial.take(ledger, load.new_book())
+        gateway.kill()
+    else:
+        trial.note(f"it does not start, and says: {gateway.said().splitlines()[-1]}")
+        if not gateway.process.returncode:
+            trial.fail("a start that failed ends with 0")
+    trial.count("injected errors", (gateway.place / "strace").read_text(errors="replace").count("(INJECTED)"))
+    gateway.start()
+    trial.judge(ledger, gateway, "after the next start")
+
+
+def run_with(trial, gateway, load, fault):
+    """A gateway under load meets the fault, and later a disk that is well."""
     ledger = Ledger()
     gateway.start()
     load.begin(gateway.port, HEAVY if fault.rotation else USUAL)
-    time.sleep(LASTS)
+    load.wait_for(ENOUGH)
     with Injection(gateway.process.pid, fault) as injection:
         if fault.rotation:
             injection.wait(FILL_WITHIN)
         time.sleep(LASTS)
         before = load.book.answers.copy()
-        time.sleep(LASTS)
+        answered(load, before)
         during = load.book.answers - before
     trial.count("injected errors", injection.injected)
     if not injection.injected:
@@ -88,7 +128,8 @@ def inject(trial, gateway, load, fault):
     trial.take(ledger, load.new_book())
     answers_are_allowed(trial, fault, during)
     after = load.one(gateway.port)
-    trial.note(f"while it lasted: {dict(during)}; afterwards, the disk being well: {after}")
+    ready = "ready" if is_ready(gateway.port) else "not ready"
+    trial.note(f"while it lasted: {dict(during)}; afterwards, the disk being well: {after}, and it calls itself {ready}")
     trial.take(ledger, load.new_book())
     if fault.immutable:
         gateway.kill()
@@ -96,6 +137,13 @@ def inject(trial, gateway, load, fault):
         trial.judge(ledger, gateway, "after the next start")
     else:
         gaps_tell(trial, ledger, gateway)
+
+
+def answered(load, before):
+    """Waits for a few answers more."""
+    deadline = time.monotonic() + FILL_WITHIN
+    while (load.book.answers - before).total() < ENOUGH and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def answers_are_allowed(trial, fault, during):
@@ -133,10 +181,7 @@ class Injection:
         self.injected, self.listener = 0, None
 
     def __enter__(self):
-        # A name the kernel of this machine does not know stands with a `?`.
-        calls = ",".join(f"?{call}" for call in self.fault.calls.split(","))
-        inject = f"inject={calls}:error={self.fault.error}:when={self.fault.when}"
-        command = ["strace", "-f", "-p", str(self.process), "-e", f"trace={calls}", "-e", inject]
+        command = ["strace", "-f", "-p", str(self.process), *self.fault.options()]
         self.strace = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # The first line is its word that it is attached; the threads follow before the process goes on.
         first = self.strace.stderr.readline()

@@ -22,7 +22,10 @@ def forgetful_cuts(lab, report, crashes):
     with lab.stack() as stack:
         log = None
         with report.trial("a disk that forgets", "What was synced is enough, and every sync that matters is made.") as trial:
-            for log in in_logs(stack, lambda number, heavy: Forgetting(lab, trial, f"forgetful-{number}", heavy), crashes, CRASHES_PER_LOG):
+            def new(number, heavy):
+                return Forgetting(lab, trial, f"forgetful-{number}", heavy)
+
+            for log in in_logs(stack, new, crashes, CRASHES_PER_LOG):
                 log.crash()
         with report.control("control of a disk that forgets", "Without syncs it loses acknowledged records.") as trial:
             if log is None:
@@ -31,7 +34,7 @@ def forgetful_cuts(lab, report, crashes):
             for _ in range(CONTROLS):
                 log.strike(log.power_cut, Moment.LOAD, prepare=log.lie, look=False)
                 log.look()
-                if trial.lost:
+                if trial.noticed:
                     break
 
 
@@ -88,7 +91,8 @@ class ForgetfulDisk:
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             raise Skipped("there is no /dev/fuse here")
         self.root.mkdir()
-        self.server = subprocess.Popen([sys.executable, SERVER, self.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, SERVER, self.root]
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             self.mount()
         except BaseException:

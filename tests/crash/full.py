@@ -21,8 +21,9 @@ FILL_WITHIN = 60
 
 
 def too_small(lab, report):
-    """On a disk too small for a segment the gateway says why it does not start, or it starts and keeps its promises."""
-    with report.trial("a disk too small", "It says why it does not start.") as trial, small(lab, SMALL_MEGABYTES) as (place, disk, load):
+    """On a disk too small for a segment the gateway says why it does not start, or it starts."""
+    promise = "It says why it does not start."
+    with report.trial("a disk too small", promise) as trial, small(lab, SMALL_MEGABYTES) as (place, disk, load):
         gateway = Gateway(lab.kt, place / "kt", load.url, audit=disk.root / "audit")
         trial.count(f"start on {SMALL_MEGABYTES} MB")
         gateway.launch()
@@ -31,7 +32,8 @@ def too_small(lab, report):
                 trial.note(f"it runs on {SMALL_MEGABYTES} MB")
                 trial.take(Ledger(), load.new_book())
             elif "No space left" not in gateway.said():
-                trial.fail(f"it ends with {gateway.process.returncode} and does not say that there is no space:\n{gateway.said()}")
+                code = gateway.process.returncode
+                trial.fail(f"it ends with {code} and does not say that there is no space:\n{gateway.said()}")
             else:
                 trial.note(f"it does not start on {SMALL_MEGABYTES} MB and says why: {gateway.said().splitlines()[-1]}")
         finally:

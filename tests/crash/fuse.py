@@ -5,7 +5,7 @@ A process of its own: a program that waited for a file system it serves itself w
 object, answered by a line of output:
 
     {"do": "mount"}                                    serves the disk as it is now
-    {"do": "cut", "seed": 7}                           cuts the power: from now on every call fails; the next mount shows what is left
+    {"do": "cut", "seed": 7}                           cuts the power: every call fails; the next mount shows what is left
     {"do": "look"}                                     how many syncs are still to fail
     {"do": "set", "fail": 2, "delay": 0.5, "lie": 0}   the next 2 syncs fail; syncs take half a second; syncs do nothing
 """
@@ -18,7 +18,6 @@ import struct
 import sys
 import threading
 import time
-from pathlib import Path
 
 sys.dont_write_bytecode = True
 
@@ -68,7 +67,8 @@ class Server:
         self.nodes, self.ids = {ROOT: self.disk}, {self.disk: ROOT}
         self.fail, self.delay, self.lie = 0, 0.0, False
         self.device = os.open("/dev/fuse", os.O_RDWR)
-        mount("kt-crash", self.place, "fuse.kt-crash", f"fd={self.device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}")
+        options = f"fd={self.device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
+        mount("kt-crash", self.place, "fuse.kt-crash", options)
         threading.Thread(target=self.serve, args=(self.device,), daemon=True).start()
         return {}
 

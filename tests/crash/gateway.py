@@ -1,6 +1,7 @@
 """The real kt under test: started, stopped and killed, and asked what its log holds."""
 
 import collections
+import functools
 import http.client
 import json
 import os
@@ -96,7 +97,8 @@ class Gateway:
 
     def verify(self):
         """What `kt audit verify --json` finds; None when there is no log."""
-        done = subprocess.run([self.binary, "audit", "verify", "--json", "--audit-dir", self.audit], capture_output=True, text=True)
+        command = [self.binary, "audit", "verify", "--json", "--audit-dir", self.audit]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 2:
             return None
         try:
@@ -108,14 +110,20 @@ class Gateway:
         return found
 
     def records(self):
-        """Every record of the log, in order."""
-        done = subprocess.run([self.binary, "audit", "tail", "--json", "-n", "100000000", "--audit-dir", self.audit],
-                              capture_output=True)
+        """Every record of the log that can be read, in order."""
+        how = ["export", "--jsonl"] if can_export(self.binary) else ["tail", "--json", "-n", "100000000"]
+        done = subprocess.run([self.binary, "audit", *how, "--audit-dir", self.audit], capture_output=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 class Broken(Exception):
     """The gateway does not do what any gateway must."""
+
+
+@functools.cache
+def can_export(binary):
+    """Whether this kt prints all of a log; `tail` is the next best."""
+    return subprocess.run([binary, "audit", "export", "--help"], capture_output=True).returncode == 0
 
 
 # Given out lately, maybe to a gateway that does not listen yet.

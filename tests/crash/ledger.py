@@ -13,6 +13,8 @@ class Ledger:
     def __init__(self):
         self.acknowledged, self.forwarded = {}, set()
         self.answers = collections.Counter()
+        # The records at the last look.
+        self.seen = []
 
     def add(self, book):
         self.acknowledged |= book.acknowledged
@@ -27,9 +29,12 @@ class Ledger:
         if found is not None and not found["intact"]:
             return Judgement([f"kt audit verify: {found}"], [])
         log = self.settled(gateway)
+        held = sum(one.get("records", 0) for one in found["logs"]) if found else 0
+        if len(log.records) < held:
+            return Judgement([f"the log holds {held} records, of which kt prints {len(log.records)}"], [])
         lost = self.lost(log)
         problems = log.problems()
-        if found is not None and len(found["logs"]) != 1:
+        if found and len(found["logs"]) != 1:
             problems.append(f"a crash made it begin another log: {[one['origin'] for one in found['logs']]}")
         if lost:
             problems.append(f"{len(lost)} acknowledged requests have no record: {', '.join(lost[:5])}")
@@ -37,9 +42,17 @@ class Ledger:
 
     def settled(self, gateway):
         deadline = time.monotonic() + SETTLE_WITHIN
-        while (log := Log(gateway.records())).open() and time.monotonic() < deadline:
+        while (log := Log(self.whole(gateway.records()))).open() and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.seen = log.records
         return log
+
+    def whole(self, records):
+        """Adds the records that only an earlier look could read: those of old may be out of the reach of `kt audit tail`."""
+        if not records:
+            return records
+        before = next((place for place, record in enumerate(self.seen) if record["id"] == records[0]["id"]), 0)
+        return self.seen[:before] + records
 
     def lost(self, log):
         """Request ids that were acknowledged and have no record."""

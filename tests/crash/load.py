@@ -9,6 +9,7 @@ import collections
 import json
 import random
 import threading
+import time
 from dataclasses import dataclass, field
 
 # Reads of one connection wait at most so long, in seconds: longer than any answer here, so that only a hang ends by it.
@@ -65,6 +66,12 @@ class Load:
         """Lets the callers come."""
         self.kinds, self.leaving = kinds or USUAL, False
         self.call(self.gather_callers(port))
+
+    def wait_for(self, acknowledged, seconds=PATIENCE):
+        """Returns when so many more are acknowledged, or the patience is over."""
+        deadline, wanted = time.monotonic() + seconds, len(self.book.acknowledged) + acknowledged
+        while len(self.book.acknowledged) < wanted and time.monotonic() < deadline:
+            time.sleep(0.002)
 
     def end(self):
         """Sends the callers away at once."""

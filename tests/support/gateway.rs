@@ -337,7 +337,7 @@ impl Drop for Gateway {
 }
 
 /// Below the range the kernel hands ports out of, so that neither an origin nor a connection takes it before the gateway does.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let next = (std::process::id() as u16).wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
