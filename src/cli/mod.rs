@@ -1,6 +1,7 @@
 //! The command line: one file a command group. Messages for people go to stderr, results to stdout.
 
 pub mod audit;
+pub mod audit_bodies;
 pub mod completions;
 pub mod doctor;
 pub mod gateway;
@@ -74,6 +75,10 @@ enum AuditCommand {
         #[command(subcommand)]
         command: audit::hold::Command,
     },
+    /// Show the bodies stored of an exchange and check them against its record; exit 0 they are the ones, 1 not, 2 nothing to open
+    Open(audit_bodies::Open),
+    /// Erase salts and bodies of an exchange; the log says so and stays intact
+    Erase(audit_bodies::EraseArgs),
 }
 
 impl AuditCommand {
@@ -84,6 +89,8 @@ impl AuditCommand {
             AuditCommand::Query(args) => audit::query::run(args, caller, out, err),
             AuditCommand::Export(args) => audit::export::run(args, caller, out, err),
             AuditCommand::Prove(args) => audit::prove::run(args, caller, out, err),
+            AuditCommand::Open(args) => args.run(out, err),
+            AuditCommand::Erase(args) => args.run(out, err),
             AuditCommand::Hold { command } => audit::hold::run(command, caller, out, err),
         }
     }
