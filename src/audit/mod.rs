@@ -13,6 +13,9 @@
 //! audit-clock     releases the waiters whose time is over                        queue
 //! ```
 //!
+//! Readers are other processes (`kt audit`): they list the segments ([`parts`]), look through them ([`query`]), hand them on
+//! ([`export`]), prove records ([`prove`]), check all of it ([`verify`]), and leave word of it in the inbox ([`inbox`]).
+//!
 //! # On disk, below `<dir>/<origin>/`
 //!
 //! ```text

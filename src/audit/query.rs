@@ -26,6 +26,9 @@ pub struct Filter {
 /// A record and its index in the log.
 pub type Found = (u64, Vec<u8>);
 
+/// Sees a record, its index and what finding took so far, and says whether there shall be more.
+pub type Each<'a, E> = dyn FnMut(u64, &[u8], Effort) -> Result<ControlFlow<()>, E> + 'a;
+
 /// What finding took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effort {
@@ -130,11 +133,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// As [`Search::newest`], and what `each` says.
-    pub fn each<E: From<AuditError>>(
-        &mut self,
-        from: u64,
-        each: &mut dyn FnMut(u64, &[u8], Effort) -> Result<ControlFlow<()>, E>,
-    ) -> Result<(), E> {
+    pub fn each<E: From<AuditError>>(&mut self, from: u64, each: &mut Each<'_, E>) -> Result<(), E> {
         for part in self.parts.take(from) {
             let first = part.first;
             let flow = match self.parts.open(part)? {
@@ -189,7 +188,7 @@ impl<'a> Search<'a> {
         &mut self,
         mut wal: Wal,
         from: u64,
-        each: &mut dyn FnMut(u64, &[u8], Effort) -> Result<ControlFlow<()>, E>,
+        each: &mut Each<'_, E>,
     ) -> Result<ControlFlow<()>, E> {
         let before = self.effort.bytes;
         loop {
@@ -209,7 +208,7 @@ impl<'a> Search<'a> {
         mut entries: Entries,
         path: &Path,
         from: u64,
-        each: &mut dyn FnMut(u64, &[u8], Effort) -> Result<ControlFlow<()>, E>,
+        each: &mut Each<'_, E>,
     ) -> Result<ControlFlow<()>, E> {
         self.effort.runs += index.runs.len() as u64;
         let before = self.effort.bytes;

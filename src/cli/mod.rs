@@ -38,7 +38,7 @@ enum Command {
     /// Read, verify, export and prove the audit log, and hold it
     Audit {
         #[command(subcommand)]
-        command: AuditCommand,
+        command: Box<AuditCommand>,
     },
     /// Check config, keys, DNS, TLS, models, the audit directory, the clock and limits; exit 0 well, 1 not
     Doctor(doctor::Args),

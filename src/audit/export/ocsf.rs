@@ -40,7 +40,7 @@ pub const TABLE: &[Row] = &[
     made!("class_uid", "6002 for `gateway.*` and `config.*`, else 6003", &[], |record| Some(json!(class(record)))),
     made!(
         "activity_id",
-        "6003: 1 Create an exchange, 2 Read (`audit.read`, `audit.export`, `audit.verify`), 3 Update (`audit.hold`), 4 Delete (`audit.pruned`); 6002: 3 Start, 4 Stop; else 99",
+        "6003: 1 Create an exchange, 2 Read (`audit.read`, `audit.export`, `audit.verify`), 3 Update (`audit.hold`), 4 Delete (`audit.pruned`, `audit.erased`); 6002: 3 Start, 4 Stop; else 99",
         &[],
         |record| Some(json!(activity(record).0))
     ),
@@ -156,7 +156,7 @@ fn activity(record: &Value) -> (u32, &str) {
         kind if kind.starts_with("llm.request.") => (1, "Create"),
         "audit.read" | "audit.export" | "audit.verify" => (2, "Read"),
         "audit.hold" => (3, "Update"),
-        "audit.pruned" => (4, "Delete"),
+        "audit.pruned" | "audit.erased" => (4, "Delete"),
         "gateway.start" => (3, "Start"),
         "gateway.stop" => (4, "Stop"),
         other => (99, other),

@@ -120,13 +120,16 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     (users, verdicts, minute(), minute()).prop_map(|(users, verdicts, since, until)| Wanted { users, verdicts, since, until })
 }
 
+/// How much too early each record says it was made, its user and its verdict.
+type Segment = Vec<(u64, u8, u8)>;
+
 /// Segments of records, times not quite in order, the first of them sealed.
-fn logs() -> impl Strategy<Value = (Vec<Vec<(u64, u8, u8)>>, usize)> {
+fn logs() -> impl Strategy<Value = (Vec<Segment>, usize)> {
     let record = (0u64..5, 0u8..10, 0u8..3);
     (prop::collection::vec(prop::collection::vec(record, 1..400), 1..4), 0usize..4)
 }
 
-fn make(segments: &[Vec<(u64, u8, u8)>], seal: usize) -> Made {
+fn make(segments: &[Segment], seal: usize) -> Made {
     let mut made = Made::new();
     let mut n = 0;
     let mut paths = Vec::new();

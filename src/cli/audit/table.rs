@@ -48,6 +48,7 @@ fn saying(record: &Value, kind: &str) -> String {
     match kind {
         "audit.gap" => format!("{} lost: {}", say("count"), say("reason")),
         "audit.read" | "audit.export" | "audit.verify" | "audit.hold" => format!("{}: {}", say("user"), say("what")),
+        "audit.erased" => format!("{} of {}, by {}", say("what"), say("record"), say("user")),
         "audit.pruned" => format!("records before {}, by {}", say("new_minimum"), say("by")),
         "audit.epoch" => format!("after {}: {}", say("previous"), say("reason")),
         "auth.failure" => format!("{} {}", say("http_status"), say("reason_code")),

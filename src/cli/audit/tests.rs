@@ -200,7 +200,7 @@ fn parsed(dir: &Path, command: &[&str]) -> Result<AuditCommand, clap::Error> {
     let dir = dir.display().to_string();
     let line = [&["kt", "audit"], command, &["--audit-dir", &dir]].concat();
     match Cli::try_parse_from(line)?.command {
-        Command::Audit { command } => Ok(command),
+        Command::Audit { command } => Ok(*command),
         _ => unreachable!("it is an audit command"),
     }
 }
