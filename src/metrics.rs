@@ -64,6 +64,18 @@ pub struct Metrics {
     pub audit_lost: IntCounter,
     /// `keeptrusts_audit_refused_total`: exchanges refused because their record could not be written.
     pub audit_refused: IntCounter,
+    /// `keeptrusts_audit_sink_index{sink,log}`: index of the last record a sink is known to have; -1 before the first.
+    pub audit_sink_index: IntGaugeVec,
+    /// `keeptrusts_audit_sink_lag_records{sink}`: durable records a sink is not known to have, of all logs here.
+    pub audit_sink_lag: IntGaugeVec,
+    /// `keeptrusts_audit_sink_failures_total{sink}`
+    pub audit_sink_failures: IntCounterVec,
+    /// `keeptrusts_audit_sink_rejected_total{sink}`: records a collector took and threw away.
+    pub audit_sink_rejected: IntCounterVec,
+    /// `keeptrusts_audit_anchored_records{place}`: size of the newest checkpoint that was copied.
+    pub audit_anchored: IntGaugeVec,
+    /// `keeptrusts_audit_anchor_failures_total{place}`
+    pub audit_anchor_failures: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -172,6 +184,36 @@ impl Metrics {
             audit_lost: make.counter("keeptrusts_audit_lost_total", "Records and exchanges that could not be recorded."),
             audit_refused: make
                 .counter("keeptrusts_audit_refused_total", "Exchanges refused because their record could not be written."),
+            audit_sink_index: make.gauges(
+                "keeptrusts_audit_sink_index",
+                "Index of the last record of a log that a sink is known to have; -1 before the first.",
+                &["sink", "log"],
+            ),
+            audit_sink_lag: make.gauges(
+                "keeptrusts_audit_sink_lag_records",
+                "Durable records that a sink is not known to have.",
+                &["sink"],
+            ),
+            audit_sink_failures: make.counters(
+                "keeptrusts_audit_sink_failures_total",
+                "Tries to deliver records to a sink that did not work.",
+                &["sink"],
+            ),
+            audit_sink_rejected: make.counters(
+                "keeptrusts_audit_sink_rejected_total",
+                "Records that a collector took and threw away.",
+                &["sink"],
+            ),
+            audit_anchored: make.gauges(
+                "keeptrusts_audit_anchored_records",
+                "Records that the newest checkpoint copied to a place stands for.",
+                &["place"],
+            ),
+            audit_anchor_failures: make.counters(
+                "keeptrusts_audit_anchor_failures_total",
+                "Tries to copy a checkpoint to a place that did not work.",
+                &["place"],
+            ),
             registry: make.0,
         }
     }

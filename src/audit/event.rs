@@ -47,6 +47,18 @@ pub enum Event {
         /// The status the caller got.
         http_status: u16,
     },
+    /// `http.request`: a request that was not for a model, answered or refused here. Only with `log_all_access`.
+    HttpRequest {
+        /// Who and what.
+        #[serde(flatten)]
+        about: Box<About>,
+        /// Its method.
+        #[serde(rename = "http.request.method")]
+        method: String,
+        /// The status the caller got; none when it left first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http_status: Option<u16>,
+    },
     /// `audit.read`, `audit.export`, `audit.verify`, `audit.hold`: somebody did something with the log itself.
     Access(Access),
     /// `audit.erased`: salts, and bodies, of an exchange were erased from the vault; its records can be opened no more.
@@ -91,6 +103,7 @@ impl Event {
             Event::ConfigLoaded { .. } => "config.loaded",
             Event::ConfigRejected { .. } => "config.rejected",
             Event::AuthFailure { .. } => "auth.failure",
+            Event::HttpRequest { .. } => "http.request",
             Event::Access(access) => access.action.kind(),
             Event::Erased(_) => "audit.erased",
             Event::Pruned { .. } => "audit.pruned",

@@ -35,7 +35,7 @@ pub struct JournalSettings {
     pub commit_interval: Duration,
     /// Free space below which nothing is admitted.
     pub min_free: MinFree,
-    /// Size of one segment file in bytes; at least [`segment::MIN_SEGMENT`].
+    /// Size of one segment file in bytes; at least [`MIN_SEGMENT`](super::segment::MIN_SEGMENT).
     pub segment_bytes: u64,
     /// Bytes of records that may wait for the disk, reservations included.
     pub queue_bytes: usize,
@@ -165,6 +165,11 @@ impl Journal {
         Journal(None)
     }
 
+    /// The log it writes; `None` when disabled.
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.as_ref().and_then(|inner| Origin::parse(&inner.pen.source.origin).ok())
+    }
+
     /// Reserves room for one exchange, before its provider is contacted. Waits at most `max_wait`.
     ///
     /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.
@@ -189,14 +194,19 @@ impl Journal {
         }
     }
 
+    /// Records an event that callers can cause as often as they like: when too much waits for the disk already, it is counted as lost
+    /// instead. Never waits.
+    pub fn note_if_room(&self, event: Event) {
+        let Some(inner) = &self.0 else { return };
+        match inner.pen.queue.is_crowded() {
+            true => inner.pen.queue.lose(Unavailable::QUEUE_FULL),
+            false => self.note(event),
+        }
+    }
+
     /// The directory of this log; none when disabled.
     pub fn home(&self) -> Option<&Path> {
         self.0.as_ref().map(|inner| inner.home.as_path())
-    }
-
-    /// What this log is called; none when disabled.
-    pub fn origin(&self) -> Option<&str> {
-        self.0.as_ref().map(|inner| inner.pen.source.origin.as_str())
     }
 
     /// What checks its signatures, as C2SP writes it (`name+hash+base64`); none when disabled.

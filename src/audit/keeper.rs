@@ -7,6 +7,7 @@ use super::event::{Event, PrunedSegment};
 use super::inbox;
 use super::retention::{self, Age};
 use super::sealed::{self, Sealed};
+use super::tree::LogTree;
 use super::{AuditError, holds, segment, vault};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -89,6 +90,7 @@ impl Keeper {
             return known.first().map_or(Ok(()), |first| vault::prune(&self.home, first.first));
         };
         let segments = due.iter().map(described).collect::<Result<_, _>>()?;
+        LogTree::at(&self.home)?.keep_edge(last.last + 1)?;
         if !self.pen.note_durably(Event::Pruned { by: "retention_days".into(), new_minimum: last.last + 1, segments }) {
             return Ok(());
         }

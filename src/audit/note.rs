@@ -148,7 +148,10 @@ impl Verifier {
             if name == self.name && id == self.id {
                 let key = UnparsedPublicKey::new(&ED25519, &self.public);
                 key.verify(text.as_bytes(), &signature).map_err(|_| NoteError::Signature)?;
-                signed = true;
+                // A note has one form: a second one of ours adds nothing.
+                if std::mem::replace(&mut signed, true) {
+                    return Err(NoteError::Form);
+                }
             }
         }
         if !signed {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const LONGEST: usize = 255;
 const MOST_PARTS: usize = 4;
 /// Names the log itself uses inside an origin's directory.
-const RESERVED: [&str; 9] = ["wal", "lock", "torn", "sealed", "checkpoints", "inbox", "holds", "sinks", "vault"];
+const RESERVED: [&str; 10] =
+    ["wal", "lock", "torn", "sealed", "checkpoints", "inbox", "holds", "sinks", "vault", "pruned"];
 
 /// A name such as `kt/edge-7`: one to four parts of letters, digits, `.`, `-` and `_`. It is also a relative path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +41,7 @@ impl Origin {
         dir.join(&self.0)
     }
 
-    /// The log that takes over from this one: `kt/edge-7`, `kt/edge-7.e2`, `kt/edge-7.e3`, ... ([`super::recover`] says when).
+    /// The log that takes over from this one: `kt/edge-7`, `kt/edge-7.e2`, `kt/edge-7.e3`, ... (see [`AuditError::Forked`]).
     pub fn next_epoch(&self) -> Origin {
         let (base, epoch) = match self.0.rsplit_once(".e") {
             Some((base, number)) => number.parse().map_or((self.as_str(), 1), |epoch: u32| (base, epoch)),

@@ -203,6 +203,11 @@ impl Queue {
         self.lock().append(bytes, leaf, None);
     }
 
+    /// Whether so much waits that nothing unasked should be added.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lock().used > self.limit / 2
+    }
+
     /// Counts an exchange that passes without a record.
     pub(super) fn lose(&self, why: Unavailable) {
         let mut state = self.lock();

@@ -2,13 +2,14 @@
 
 use super::AuditError;
 use super::books::Books;
+use super::layout::{self, Layout, Open};
 use super::merkle::{Frontier, Hash, leaf_hash};
 use super::origin::Origin;
 use super::sealed::entries::Reader as Entries;
 use super::sealed::index::{self, Index};
 use super::sealed::tiles::Tiles;
-use super::sealed::{self, Growing, Sealed};
-use super::segment::{self, Frame, Reader};
+use super::sealed::{Growing, Sealed};
+use super::segment::{self, Frame};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,13 +94,19 @@ pub enum Patience {
 ///
 /// Fails on damage anywhere but behind the last record of the last segment; that is for the caller to judge.
 pub fn scan(dir: &Path, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
-    let home = origin.below(dir);
-    let wal = home.join("wal");
-    let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
-    // What was sealed may not be gone yet.
-    let behind = sealed.last().map_or(0, |last| last.last + 1);
-    let mut segments = segment::list(&wal).map_err(AuditError::at(&wal))?;
-    segments.retain(|(first, _)| *first >= behind);
+    loop {
+        let layout = layout::look(&origin.below(dir))?;
+        let first = layout.first();
+        match scan_once(layout, origin, look, progress) {
+            // Pruned while it was read: what is gone is not damage.
+            Err(_) if look.patience == Patience::LookAgain && layout::look(&origin.below(dir))?.first() != first => {}
+            scanned => return scanned,
+        }
+    }
+}
+
+fn scan_once(layout: Layout, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
+    let Layout { sealed, wal } = layout;
     let mut scan = Scan {
         origin,
         look,
@@ -121,8 +128,9 @@ pub fn scan(dir: &Path, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u
         (Begin::Wal, Some(last)) => scan.skip(last)?,
         (Begin::Wal, None) => {}
     }
-    for (place, (first, path)) in segments.iter().enumerate() {
-        scan.wal(*first, path, segments.get(place + 1).map(|(first, _)| *first))?;
+    let mut wal = wal.into_iter().peekable();
+    while let Some(segment) = wal.next() {
+        scan.wal(segment, wal.peek().map(|next| next.first))?;
     }
     Ok(scan.log)
 }
@@ -199,10 +207,11 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn wal(&mut self, first: u64, path: &Path, until: Option<u64>) -> Result<(), AuditError> {
+    fn wal(&mut self, segment: Open, until: Option<u64>) -> Result<(), AuditError> {
+        let Open { first, path, segment } = segment;
+        let path = path.as_path();
         let io = || AuditError::at(path);
-        let opened = Reader::open(path).map_err(io())?;
-        let (mut reader, header) = opened.map_err(|what| self.damage(path, 0, what))?;
+        let (mut reader, header) = segment.map_err(|what| self.damage(path, 0, what))?;
         if header.before.size() != first || header.origin != self.origin.as_str() {
             return Err(self.damage(path, 0, "the segment's header names another place").into());
         }

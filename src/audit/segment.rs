@@ -17,7 +17,7 @@
 use super::merkle::{Frontier, Hash};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Longest entry in bytes: the limit of the C2SP tile format.
@@ -161,6 +161,11 @@ impl Reader {
         let mut reader = Reader { file, at: HEADER_BYTES as u64, window: Vec::new(), window_at: 0, entry: Vec::new() };
         let header = Header::parse(reader.bytes(0, HEADER_BYTES)?);
         Ok(header.map(|header| (reader, header)))
+    }
+
+    /// What tells its file from another of the same name.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     /// Where the next frame begins, in bytes from the beginning of the file.

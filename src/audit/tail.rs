@@ -1,38 +1,24 @@
 //! Reads the newest records of a log, and those that come after them, while a gateway may be writing.
 
 use super::AuditError;
+use super::layout::{self, Layout};
 use super::origin::Origin;
-use super::segment::{self, Frame, Reader};
+use super::read::{Cursor, ReadError};
 use std::collections::VecDeque;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A place at the end of one log that moves on with it.
-pub struct Follower {
-    wal: PathBuf,
-    open: Option<Open>,
-    /// Index of the next record to tell.
-    next: u64,
-}
-
-/// The segment being read.
-struct Open {
-    inode: u64,
-    reader: Reader,
-    /// Index of the reader's next record.
-    index: u64,
-}
+pub struct Follower(Cursor);
 
 impl Follower {
     /// Goes to the end of a log and returns its newest records, at most `lines`, oldest first, as they are in the log.
     pub fn new(dir: &Path, origin: &Origin, lines: usize) -> Result<(Follower, Vec<Vec<u8>>), AuditError> {
-        let wal = origin.below(dir).join("wal");
-        let segments = segment::list(&wal).map_err(AuditError::at(&wal))?;
+        let Layout { sealed, wal } = layout::look(&origin.below(dir))?;
         // Only so far back as the names of the segments say that enough records follow.
-        let end = segments.last().map_or(0, |(first, _)| *first);
-        let back = segments.iter().rposition(|(first, _)| end - first >= lines as u64).unwrap_or(0);
-        let start = segments.get(back).map_or(0, |(first, _)| *first);
-        let mut follower = Follower { wal, open: None, next: start };
+        let firsts: Vec<u64> = sealed.iter().map(|s| s.first).chain(wal.iter().map(|s| s.first)).collect();
+        let end = firsts.last().copied().unwrap_or(0);
+        let start = firsts.iter().rfind(|first| end - **first >= lines as u64).or(firsts.first()).copied().unwrap_or(0);
+        let mut follower = Follower(Cursor::open(dir, origin, start));
         let mut newest = VecDeque::new();
         follower.read(&mut |entry| {
             if newest.len() == lines {
@@ -52,38 +38,14 @@ impl Follower {
         Ok(news)
     }
 
-    /// Reads on as far as whole records go; what is not one yet is looked at again next time.
     fn read(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<(), AuditError> {
         loop {
-            let opened = self.reopen()?;
-            let Some(Open { reader, index, .. }) = &mut self.open else { return Ok(()) };
-            reader.refresh();
-            let before = *index;
-            while let Frame::Whole { .. } = reader.advance().map_err(AuditError::at(&self.wal))? {
-                if *index == self.next {
-                    each(reader.entry());
-                    self.next += 1;
-                }
-                *index += 1;
-            }
-            if !opened && before == *index {
-                return Ok(());
+            match self.0.read(u64::MAX, usize::MAX, &mut |_, entry| each(entry)) {
+                Ok(_) => return Ok(()),
+                // Old segments went while nobody looked: what is left is still the newest.
+                Err(ReadError::Pruned { first }) => self.0.skip_to(first),
+                Err(ReadError::Log(error)) => return Err(error),
             }
         }
-    }
-
-    /// Opens the segment that holds the next record, unless it is open. After a failed sync a new one takes over from records
-    /// already told, perhaps even under the name of the old one, so neither name nor place alone would do.
-    fn reopen(&mut self) -> Result<bool, AuditError> {
-        let io = || AuditError::at(&self.wal);
-        let segments = segment::list(&self.wal).map_err(io())?;
-        let Some((first, path)) = segments.into_iter().rfind(|(first, _)| *first <= self.next) else { return Ok(false) };
-        let inode = std::fs::metadata(&path).map_err(io())?.ino();
-        if self.open.as_ref().is_some_and(|open| open.inode == inode) {
-            return Ok(false);
-        }
-        let Ok((reader, _)) = Reader::open(&path).map_err(io())? else { return Ok(false) };
-        self.open = Some(Open { inode, reader, index: first });
-        Ok(true)
     }
 }

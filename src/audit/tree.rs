@@ -1,13 +1,20 @@
 //! The Merkle tree of a log as its files hold it: what proofs are read from. Nothing is hashed that is sealed.
 
 use super::AuditError;
+use super::layout::{self, Layout, Open};
 use super::merkle::{Frontier, Hash, Nodes, node_hash};
 use super::origin::Origin;
-use super::sealed::{self, Sealed, tiles::Tiles};
-use super::segment::{self, Frame, Reader};
+use super::sealed::{self, Durable, Sealed, tiles::Tiles};
+use super::segment::Frame;
+use super::tiles::Edge;
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 /// The tree of one log. The records behind what is sealed are those that were there when it was opened.
 pub struct LogTree {
+    home: PathBuf,
     /// All that was pruned.
     before: Frontier,
     sealed: Vec<Sealed>,
@@ -20,26 +27,27 @@ impl LogTree {
     ///
     /// # Errors
     /// Those of the file system, and `InvalidData` where a file is not what it should be.
-    pub fn open(dir: &std::path::Path, origin: &Origin) -> Result<LogTree, AuditError> {
-        let home = origin.below(dir);
-        let sealed = sealed::list(&home).map_err(AuditError::at(&home))?;
+    pub fn open(dir: &Path, origin: &Origin) -> Result<LogTree, AuditError> {
+        LogTree::at(&origin.below(dir))
+    }
+
+    /// The same, given the directory of the origin.
+    pub(super) fn at(home: &Path) -> Result<LogTree, AuditError> {
+        let Layout { sealed, wal } = layout::look(home)?;
         let mut before = match sealed.first() {
             Some(first) => Some(tiles(first)?.before),
             None => None,
         };
         let sealed_to = sealed.last().map_or(0, |last| last.last + 1);
-        let folder = home.join("wal");
-        let mut segments = segment::list(&folder).map_err(AuditError::at(&folder))?;
-        segments.retain(|(first, _)| *first >= sealed_to);
         let mut leaves = Vec::new();
-        for (place, (first, path)) in segments.iter().enumerate() {
-            let until = segments.get(place + 1).map_or(u64::MAX, |(first, _)| *first);
-            let opened = Reader::open(path).map_err(AuditError::at(path))?;
-            let (mut reader, header) = opened.map_err(sealed::invalid).map_err(AuditError::at(path))?;
+        let mut wal = wal.into_iter().peekable();
+        while let Some(Open { first, path, segment }) = wal.next() {
+            let until = wal.peek().map_or(u64::MAX, |next| next.first);
+            let (mut reader, header) = segment.map_err(sealed::invalid).map_err(AuditError::at(&path))?;
             before.get_or_insert(header.before);
-            let mut next = *first;
+            let mut next = first;
             while next < until
-                && let Frame::Whole { leaf } = reader.advance().map_err(AuditError::at(path))?
+                && let Frame::Whole { leaf } = reader.advance().map_err(AuditError::at(&path))?
             {
                 leaves.push(leaf);
                 next += 1;
@@ -47,7 +55,7 @@ impl LogTree {
         }
         let before = before.unwrap_or_default();
         let wal = (sealed_to.max(before.size()), leaves);
-        Ok(LogTree { before, sealed, wal })
+        Ok(LogTree { home: home.to_path_buf(), before, sealed, wal })
     }
 
     /// Number of records there ever were.
@@ -58,6 +66,36 @@ impl LogTree {
     /// Index of the first record that is left.
     pub fn first(&self) -> u64 {
         self.before.size()
+    }
+
+    /// The edge of the tree before the first record that is left: what an export of the tree begins with. None where pruning left
+    /// nothing to begin with, which no pruning of ours does.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn edge(&self) -> Result<Option<Edge>, AuditError> {
+        if self.first() == 0 {
+            return Ok(Some(Edge::new()));
+        }
+        let path = edge_path(&self.home, self.first());
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Edge::parse(&bytes).filter(|edge| edge.frontier() == self.before)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(AuditError::at(&path)(error)),
+        }
+    }
+
+    /// Keeps the edge at a record before which all is about to be pruned, durably.
+    pub(super) fn keep_edge(&self, first: u64) -> Result<(), AuditError> {
+        let (folder, path) = (self.home.join("pruned"), edge_path(&self.home, first));
+        let edge = Edge::of(self, first)?.encode();
+        let write = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            let mut file = Durable::create(path.clone())?;
+            file.write_all(&edge)?;
+            file.finish()
+        };
+        write().map_err(AuditError::at(&path))
     }
 
     /// The tree when it had this size, which is not more than it has now and not less than what was pruned.
@@ -99,6 +137,10 @@ impl Nodes for LogTree {
             None => Ok(node_hash(&self.node(height - 1, 2 * index)?, &self.node(height - 1, 2 * index + 1)?)),
         }
     }
+}
+
+fn edge_path(home: &Path, first: u64) -> PathBuf {
+    home.join("pruned").join(format!("{first:020}.edge"))
 }
 
 /// A peak of a compact tree, if the subtree asked for is one.

@@ -9,6 +9,7 @@
 use super::kinds::{AuditLoggerConfig, Boundaries, Encoding, PiiDetectorConfig, Response};
 use super::providers::{AssistantPrefix, ModelEntry, SizeLimits, yes};
 use super::resilience::{CircuitBreaker, MidStream, Queue, RetryPolicy, Trigger};
+use super::sinks::{AnchorDocument, SinkDocument};
 use super::testing::Suite;
 use super::{Kind, LATER_KINDS, Pack, Routing, SecretRef, When};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -117,7 +118,20 @@ pub(super) struct PolicyDocument {
     /// Redacts or refuses personal data and secrets, in prompts and in answers.
     pub pii_detector: Option<PiiDetectorConfig>,
     /// Records every exchange in the tamper-evident audit log.
-    pub audit_logger: Option<AuditLoggerConfig>,
+    pub audit_logger: Option<AuditLoggerDocument>,
+}
+
+/// Settings of `audit-logger`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct AuditLoggerDocument {
+    #[serde(flatten)]
+    pub settings: AuditLoggerConfig,
+    /// Places that get a copy of every record, in order: whoever owns this machine cannot change it there.
+    #[schemars(length(max = 16))]
+    pub sinks: Vec<SinkDocument>,
+    /// Where signed checkpoints of the log go, so that it cannot be rewritten unseen.
+    pub anchor: Option<AnchorDocument>,
 }
 
 /// Settings of `prompt-injection`.

@@ -1,5 +1,6 @@
 //! The settings of each policy kind: the blocks under `policy:`.
 
+use super::sinks::{AnchorConfig, SinkConfig};
 use super::{MinFree, Recipient, SecretRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -225,7 +226,6 @@ pub const PII_TYPES: [&str; 13] = [
 /// Settings of `audit-logger`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-later" = ["anchor", "sinks"]))]
 pub struct AuditLoggerConfig {
     /// `true`: what cannot be recorded is refused with 503. `false`: it goes on, and the gap itself is recorded.
     pub immutable: bool,
@@ -251,6 +251,13 @@ pub struct AuditLoggerConfig {
     pub encrypt_to: Vec<Recipient>,
     /// The Ed25519 key that signs checkpoints, as PKCS#8 PEM; without it one is made beside the log at its first start.
     pub signing_key_ref: Option<SecretRef>,
+    /// The places that get every record.
+    // Written as [`SinkDocument`](super::sinks::SinkDocument), beside these settings.
+    #[serde(skip)]
+    pub sinks: Vec<SinkConfig>,
+    /// Where signed checkpoints go.
+    #[serde(skip)]
+    pub anchor: Option<AnchorConfig>,
 }
 
 impl Default for AuditLoggerConfig {
@@ -266,6 +273,8 @@ impl Default for AuditLoggerConfig {
             bodies: Bodies::None,
             encrypt_to: Vec::new(),
             signing_key_ref: None,
+            sinks: Vec::new(),
+            anchor: None,
         }
     }
 }

@@ -3,13 +3,13 @@
 //! A [`Document`] goes in, a [`Config`] without holes comes out. Every fault is collected; only errors keep the config back.
 
 use super::diagnostic::{Code, Diagnostic, Place, Severity};
-use super::document::{ChainItem, Document, PolicyDocument, PromptInjectionDocument};
+use super::document::{AuditLoggerDocument, ChainItem, Document, PolicyDocument, PromptInjectionDocument};
 use super::kinds::{PATTERN_SIZE_LIMIT, PII_TYPES, PiiDetectorConfig, PromptInjectionConfig};
 use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
 use super::{
-    AuditLoggerConfig, Bodies, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, testing, traffic,
+    AuditLoggerConfig, Bodies, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, sinks, testing, traffic,
 };
 use std::collections::BTreeMap;
 
@@ -233,7 +233,9 @@ fn pii_detector(written: PiiDetectorConfig, spot: Spot<'_>, found: &mut Found) -
     written
 }
 
-fn audit_logger(written: AuditLoggerConfig, chain: &[ChainEntry], spot: Spot<'_>, found: &mut Found) -> AuditLoggerConfig {
+fn audit_logger(document: AuditLoggerDocument, chain: &[ChainEntry], spot: Spot<'_>, found: &mut Found) -> AuditLoggerConfig {
+    let (sinks, anchor) = sinks::resolve(document.sinks, document.anchor, spot, found);
+    let written = AuditLoggerConfig { sinks, anchor, ..document.settings };
     // 45 CFR 164.316(b)(2)(i): documentation is retained for six years.
     const SIX_YEARS: u32 = 2190;
     if written.hipaa_audit_controls && written.retention_days < SIX_YEARS {

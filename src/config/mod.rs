@@ -25,6 +25,7 @@ mod scalar;
 mod schema;
 mod secret;
 mod shape;
+mod sinks;
 mod source;
 mod targets;
 mod testing;
@@ -51,6 +52,9 @@ pub use recipient::Recipient;
 pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
+pub use sinks::{
+    AnchorConfig, HeaderValue, NatsLogin, NatsSink, NatsUrl, OtlpSink, S3Keys, S3Sink, S3Store, SinkConfig, SinkKind, SystemLog,
+};
 pub use testing::{Case, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
 
 use document::Document;

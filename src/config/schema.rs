@@ -40,10 +40,21 @@ pub(super) fn deref(schema: &'static Value) -> &'static Value {
 /// The alternatives of a schema: itself unless it is a choice. `null` is one only for keys that may be left empty.
 pub(super) fn alternatives(schema: &'static Value) -> Vec<&'static Value> {
     let schema = deref(schema);
-    match schema["anyOf"].as_array() {
+    match schema["anyOf"].as_array().or_else(|| variants(schema)) {
         Some(choices) => choices.iter().flat_map(alternatives).collect(),
         None => vec![schema],
     }
+}
+
+/// The maps that a map may be, each told by the word of one key: see [`tag`].
+fn variants(schema: &'static Value) -> Option<&'static Vec<Value>> {
+    schema["oneOf"].as_array().filter(|choices| choices.iter().all(|choice| tag(choice).is_some()))
+}
+
+/// The key that tells a variant from its siblings, and its word.
+pub(super) fn tag(variant: &'static Value) -> Option<(&'static str, &'static str)> {
+    let properties = variant["properties"].as_object()?;
+    properties.iter().find_map(|(key, property)| Some((key.as_str(), property["const"].as_str()?)))
 }
 
 /// The words an enum permits; `None` for a schema that is no enum of words.

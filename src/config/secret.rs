@@ -21,8 +21,14 @@ pub enum SecretRef {
 const FILE_LIMIT: u64 = 64 << 10;
 
 impl SecretRef {
-    /// Fetches the secret; `env` looks up a variable.
+    /// Fetches the secret; `env` looks up a variable. It is one line: fit for a header.
     pub fn resolve(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        let secret = self.resolve_lines(env)?;
+        if secret.0.chars().any(char::is_control) { Err(SecretError::Control(self.to_string())) } else { Ok(secret) }
+    }
+
+    /// The same for one of several lines, as credentials files are.
+    pub fn resolve_lines(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         let value = match self {
             SecretRef::Env(name) => env(name).ok_or_else(|| SecretError::Missing(name.clone()))?,
             SecretRef::File(path) => {
@@ -38,11 +44,7 @@ impl SecretRef {
                 value
             }
         };
-        match value.chars().find(|c| c.is_control()) {
-            _ if value.trim().is_empty() => Err(SecretError::Empty(self.to_string())),
-            Some(_) => Err(SecretError::Control(self.to_string())),
-            None => Ok(Secret(value)),
-        }
+        if value.trim().is_empty() { Err(SecretError::Empty(self.to_string())) } else { Ok(Secret(value)) }
     }
 }
 
@@ -85,6 +87,7 @@ impl JsonSchema for SecretRef {
                     "description": "The name of an environment variable.",
                     "type": "string",
                     "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+                    "x-variable": true,
                 },
                 "file": { "description": "The path of a file that holds the secret alone.", "type": "string", "minLength": 1 },
             },

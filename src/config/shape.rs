@@ -5,10 +5,10 @@
 
 use super::MOST_DIAGNOSTICS;
 use super::diagnostic::{Code, Diagnostic, Place};
-use super::schema::{alternatives, permits, places_of, words};
+use super::schema::{alternatives, permits, places_of, tag, words};
 use super::source::{looks_secret, quote};
 use super::tree::{Entry, Node, Value};
-use super::wording::{WHERE_SECRETS_GO, first_sentence, listed, nearest, where_that_secret_goes, wrong_type};
+use super::wording::{first_sentence, listed, nearest, where_secrets_go, where_that_secret_goes, wrong_type};
 use regex::Regex;
 use serde_json::Value as Json;
 
@@ -46,7 +46,14 @@ impl Walk {
         }
         let choices = alternatives(schema);
         let kind = kind_of(&node.value);
-        let Some(&schema) = choices.iter().find(|choice| permits(choice, kind)) else {
+        let mut fitting = choices.iter().copied().filter(|choice| permits(choice, kind));
+        let schema = match (fitting.next(), &node.value) {
+            (Some(variant), Value::Map(entries)) if tag(variant).is_some() => {
+                Some(self.variant(node, entries, std::iter::once(variant).chain(fitting).collect())?)
+            }
+            (schema, _) => schema,
+        };
+        let Some(schema) = schema else {
             if choices.iter().any(|choice| choice["x-secret"] == true) {
                 self.secret_in_clear(node);
             } else {
@@ -63,6 +70,26 @@ impl Walk {
             Value::List(items) => self.list(node, items, schema),
             Value::Map(entries) => self.map(node, entries, schema),
         }
+    }
+
+    /// Which of several maps this one is, by the word of the key that tells them apart.
+    fn variant(&mut self, node: &Node, entries: &[Entry], variants: Vec<&'static Json>) -> Option<&'static Json> {
+        let tags: Vec<_> = variants.iter().filter_map(|variant| tag(variant)).collect();
+        let (key, words) = (tags.first()?.0, tags.iter().map(|(_, word)| *word).collect::<Vec<_>>());
+        let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
+            let fault = Diagnostic::new(Code::MissingKey, format!("`{key}` is missing{}", self.inside())).at(node.place);
+            self.faults.push(fault.help(format!("`{key}` is one of {}", listed(words))));
+            return None;
+        };
+        let written = if let Value::Text(text) = &entry.node.value { text.as_str() } else { "" };
+        let found = variants.iter().find(|variant| tag(variant).is_some_and(|(_, word)| word == written));
+        if found.is_none() {
+            let message = format!("{} has no {key} {}", self.here(), quote(written));
+            let near = nearest(written, &words).map(|near| format!("did you mean `{near}`?"));
+            let help = near.unwrap_or_else(|| format!("`{key}` is one of {}", listed(words)));
+            self.faults.push(Diagnostic::new(Code::BadValue, message).at(entry.node.place).help(help));
+        }
+        found.copied()
     }
 
     fn map(&mut self, node: &Node, entries: &[Entry], schema: &'static Json) -> Option<Node> {
@@ -116,10 +143,14 @@ impl Walk {
     fn unknown_key(&mut self, entry: &Entry, schema: &'static Json) {
         let key = &entry.key;
         let properties = keys_of(schema);
-        if properties.contains(&"secret_key_ref") && names_a_secret(key) {
+        let reference =
+            properties.iter().find(|property| **property == "secret_key_ref" || property.strip_suffix("_ref") == Some(key));
+        if let Some(reference) = reference.or_else(|| properties.iter().find(|property| property.ends_with("_ref")))
+            && names_a_secret(key)
+        {
             self.secrets.push(entry.node.place);
             let fault = Diagnostic::new(Code::SecretInClear, format!("{} would hold a secret in clear", quote(key)));
-            self.faults.push(fault.at(entry.place).help(WHERE_SECRETS_GO));
+            self.faults.push(fault.at(entry.place).help(where_secrets_go(reference)));
             return;
         }
         if self.faults.len() >= MOST_DIAGNOSTICS {
@@ -136,7 +167,9 @@ impl Walk {
         }
         let code = if what == Some("policy kind") { Code::UnknownKind } else { Code::UnknownKey };
         let fault = Diagnostic::new(code, format!("unknown {} {}{}", what.unwrap_or("key"), quote(key), self.inside()));
-        let elsewhere = places_of(key);
+        // Not the same place under another word of its tag.
+        let here = without_indices(&self.path);
+        let elsewhere: Vec<_> = places_of(key).into_iter().filter(|place| *place != format!("{here}.{key}")).collect();
         let help = match (nearest(key, &properties), elsewhere.first()) {
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some(place)) if elsewhere.len() == 1 => format!("`{key}` belongs at `{place}`"),
@@ -177,9 +210,10 @@ impl Walk {
             return None;
         }
         let pattern = schema["pattern"].as_str();
-        let pasted = self.path.ends_with("secret_key_ref.env") && looks_secret(text);
+        let variable = schema["x-variable"] == true;
+        let pasted = variable && looks_secret(text);
         if pasted || !pattern.is_none_or(|pattern| Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))) {
-            if self.path.ends_with("secret_key_ref.env") {
+            if variable {
                 self.secrets.push(node.place);
                 let fault =
                     Diagnostic::new(Code::SecretInClear, format!("{} is no name of an environment variable", self.here()));
@@ -249,7 +283,9 @@ impl Walk {
     fn secret_in_clear(&mut self, node: &Node) {
         self.secrets.push(node.place);
         let fault = Diagnostic::new(Code::SecretInClear, format!("{} must say where the secret is, not the secret", self.here()));
-        self.faults.push(fault.at(node.place).help(where_that_secret_goes(&node.value)));
+        self.faults.push(
+            fault.at(node.place).help(where_that_secret_goes(&node.value, self.path.rsplit('.').next().unwrap_or_default())),
+        );
     }
 
     fn enter(&mut self, key: &str, place: Place) {
@@ -267,6 +303,14 @@ impl Walk {
     fn inside(&self) -> String {
         if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) }
     }
+}
+
+/// A path as [`places_of`] writes it.
+fn without_indices(path: &str) -> String {
+    path.split('.')
+        .map(|key| key.split_once('[').map_or(key.to_owned(), |(key, _)| format!("{key}[]")))
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -16,7 +16,8 @@ use std::time::Duration;
 const OURS: [&str; 9] =
     ["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 /// Headers that hold a secret by their name.
-const SECRETS: [&str; 6] = ["authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"];
+pub(super) const SECRETS: [&str; 6] =
+    ["authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"];
 
 /// Request fields that make the question: never dropped.
 const UNDROPPABLE: [&str; 9] =
@@ -218,7 +219,7 @@ fn key_prefix(written: Option<String>, header: &str, keyed: bool, spot: Spot<'_>
     }
 }
 
-fn header_name(name: &str, spot: Spot<'_>, found: &mut Found) -> Option<HeaderName> {
+pub(super) fn header_name(name: &str, spot: Spot<'_>, found: &mut Found) -> Option<HeaderName> {
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(parsed) if !OURS.contains(&parsed.as_str()) => Some(parsed),
         Ok(_) => {

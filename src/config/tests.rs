@@ -211,10 +211,11 @@ fn the_documented_defaults_are_in_the_published_schema() {
     let schema = json_schema();
     let target = &schema["$defs"]["TargetDocument"]["properties"];
     assert_eq!(target["timeout_seconds"]["default"], 30);
-    assert_eq!(schema["$defs"]["AuditLoggerConfig"]["properties"]["retention_days"]["default"], 365);
+    assert_eq!(schema["$defs"]["AuditLoggerDocument"]["properties"]["retention_days"]["default"], 365);
     let breaker = &schema["$defs"]["CircuitBreaker"]["properties"]["cooldown_seconds"];
     assert_eq!((&breaker["type"], &breaker["default"], &breaker["minimum"]), (&"integer".into(), &30.into(), &1.into()));
     assert_eq!(schema["$defs"]["RetryPolicy"]["properties"]["backoff"]["default"]["base_ms"], 100);
+    assert_eq!(schema["$defs"]["SinkDocument"]["oneOf"][0]["additionalProperties"], false);
     assert!(!schema.to_string().contains("\"x-"), "our own keywords are not published");
 }
 

@@ -10,8 +10,13 @@ use serde_json::Value as Json;
 pub(super) const WHERE_SECRETS_GO: &str =
     "write `secret_key_ref: {env: NAME}` for an environment variable or `secret_key_ref: {file: PATH}` for a file";
 
-/// The advice for a secret in clear; when it looks like the name of a variable, with that name in place.
-pub(super) fn where_that_secret_goes(value: &Value) -> String {
+/// The same for another key than that of a target.
+pub(super) fn where_secrets_go(key: &str) -> String {
+    WHERE_SECRETS_GO.replace("secret_key_ref", key)
+}
+
+/// The advice for a secret in clear under a key; when it looks like the name of a variable, with that name in place.
+pub(super) fn where_that_secret_goes(value: &Value, key: &str) -> String {
     let variable = match value {
         Value::Text(text) => text.trim_start_matches("env:").trim_start_matches('$').trim_matches(['{', '}']),
         _ => "",
@@ -19,7 +24,7 @@ pub(super) fn where_that_secret_goes(value: &Value) -> String {
     let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
     match variable.contains('_') && is_name(variable) && !looks_secret(variable) {
         true => format!("for an environment variable write `{{env: {variable}}}`"),
-        false => WHERE_SECRETS_GO.to_owned(),
+        false => where_secrets_go(key),
     }
 }
 

@@ -157,7 +157,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         failing::restore(session, exchange).await;
-        settle::settle(session, error, exchange);
+        settle::settle(session, error, exchange, &self.journal);
     }
 
     /// What went wrong is in the record and the access log; Pingora's own line would repeat it.

@@ -4,8 +4,8 @@ use super::exchange::{Exchange, Facts};
 use super::relay::Relay;
 use super::shown;
 use crate::audit::record::{
-    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Feature, Outcome, PolicyDecision, Principal, Received,
-    Redactions, Trace, UsageNumbers, UsageSource, Word,
+    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Event, Feature, Outcome, PolicyDecision, Principal,
+    Received, Redactions, Trace, UsageNumbers, UsageSource, Word,
 };
 use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
@@ -86,6 +86,12 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         overhead_us: facts.overhead.map(|d| d.as_micros() as u64),
         tokens_per_second: relay.and_then(tokens_per_second),
     }
+}
+
+/// The record of a request that was not for a model.
+pub fn access(exchange: &Exchange, method: &str, http_status: Option<u16>) -> Event {
+    let method = method.chars().take(32).collect();
+    Event::HttpRequest { about: Box::new(About { request: None, ..about(exchange) }), method, http_status }
 }
 
 /// About how many tokens an answer took that its provider did not count, or had no chance to: a stream that broke off. Prompts have

@@ -11,6 +11,7 @@ mod tls;
 
 use crate::audit::journal::{Journal, JournalSettings, MinFree};
 use crate::audit::record::Event;
+use crate::audit::sink::{self, Sinks};
 use crate::audit::{Origin, beside};
 use crate::config::{self, AuditLoggerConfig, Diagnostic};
 use crate::gateway::{Gateway, Options};
@@ -98,14 +99,21 @@ pub fn run(run: &Run) -> Result<(), RunError> {
     raise_open_file_limit();
     resolver::resolve_before_start(&gateway);
     let journal = journal(&gateway, run)?;
+    let sinks = sinks(&gateway, run, &journal)?;
     journal.note(Event::GatewayStart {
         config: gateway.stamp.clone(),
         listen: vec![run.listen.to_string(), run.admin_listen.to_string()],
     });
-    greet(run, &gateway, simulator.as_ref());
+    greet(run, &gateway, &journal, simulator.as_ref());
     let gateway = Arc::new(ArcSwap::from_pointee(gateway));
-    serve(run, options, gateway, journal, tls, simulator);
+    serve(run, options, gateway, Records { journal, sinks }, tls, simulator);
     Ok(())
+}
+
+/// The audit log and its way out.
+struct Records {
+    journal: Journal,
+    sinks: Option<Sinks>,
 }
 
 /// Finds out whether an address can be listened on, before anything is started. The default ports lie in the range from which
@@ -128,10 +136,11 @@ fn serve(
     run: &Run,
     options: Options,
     gateway: Arc<ArcSwap<Gateway>>,
-    journal: Journal,
+    records: Records,
     tls: Option<ServerConfig>,
     simulator: Option<Simulator>,
 ) {
+    let Records { journal, sinks } = records;
     let status = Arc::new(Status::default());
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(run));
     server.bootstrap();
@@ -152,7 +161,7 @@ fn serve(
     if let Some(simulator) = simulator {
         server.add_service(simulator);
     }
-    shutdown::exit_when_drained(&server, status.clone(), journal, run.drain);
+    shutdown::exit_when_drained(&server, status.clone(), journal, sinks, run.drain);
     server.run(RunArgs { shutdown_signal: Box::new(shutdown::Signals { status, reloader }) });
 }
 
@@ -219,6 +228,14 @@ fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {
         .map_err(|e| RunError::other(format!("cannot open the audit log in {}", run.audit_dir.display()))(&e))
 }
 
+/// Starts what carries the audit log away from this machine.
+fn sinks(gateway: &Gateway, run: &Run, journal: &Journal) -> Result<Option<Sinks>, RunError> {
+    let Some(config) = &gateway.audit else { return Ok(None) };
+    let env: sink::Environment = Arc::new(|name| std::env::var(name).ok());
+    Sinks::start(&run.audit_dir, journal, &config.sinks, config.anchor.as_ref(), env)
+        .map_err(|e| RunError::other("cannot start the sinks of the audit log")(&e))
+}
+
 fn settings(config: &AuditLoggerConfig) -> Result<JournalSettings, RunError> {
     let signing_key = config.signing_key_ref.as_ref().map(|key| key.resolve(&|name| std::env::var(name).ok())).transpose();
     Ok(JournalSettings {
@@ -233,7 +250,7 @@ fn settings(config: &AuditLoggerConfig) -> Result<JournalSettings, RunError> {
     })
 }
 
-fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
+fn greet(run: &Run, gateway: &Gateway, journal: &Journal, simulator: Option<&Simulator>) {
     let scheme = if run.tls.is_some() { "https" } else { "http" };
     let at = match run.listen.ip().is_unspecified() {
         true => format!("localhost:{}", run.listen.port()),
@@ -245,7 +262,10 @@ fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
         eprintln!("  target {}: {state}", target.id);
     }
     if gateway.audit.is_some() {
-        eprintln!("  audit log in {}", run.audit_dir.display());
+        eprintln!("  audit log in {}, signed by {}", run.audit_dir.display(), journal.verifier_key().unwrap_or_default());
+    }
+    for sink in gateway.audit.iter().flat_map(|audit| &audit.sinks) {
+        eprintln!("  audit sink {}", sink.name);
     }
     if simulator.is_some() {
         let model = gateway.models().first().map_or("llama3.3-70b", |(id, _)| id).to_owned();

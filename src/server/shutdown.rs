@@ -7,6 +7,7 @@ use super::reloader::Reloader;
 use super::status::Status;
 use crate::audit::journal::Journal;
 use crate::audit::record::Event;
+use crate::audit::sink::Sinks;
 use async_trait::async_trait;
 use pingora_core::server::{ExecutionPhase, Server, ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long `/readyz` is 503 before the listeners close.
 const NOTICE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(20);
+/// How long the last records may take to their sinks.
+const DELIVERY: Duration = Duration::from_secs(5);
 
 /// SIGTERM and SIGINT drain, a second one cuts, SIGHUP reloads the config.
 pub struct Signals {
@@ -59,7 +62,7 @@ fn listen(kind: SignalKind) -> Option<Signal> {
 }
 
 /// Ends the process once the listeners are closed and nothing is in flight, or after `limit`.
-pub fn exit_when_drained(server: &Server, status: Arc<Status>, journal: Journal, limit: Duration) {
+pub fn exit_when_drained(server: &Server, status: Arc<Status>, journal: Journal, sinks: Option<Sinks>, limit: Duration) {
     let mut phases = server.watch_execution_phase();
     std::thread::spawn(move || {
         while !matches!(phases.blocking_recv(), Ok(ExecutionPhase::ShutdownGracePeriod) | Err(_)) {}
@@ -73,6 +76,9 @@ pub fn exit_when_drained(server: &Server, status: Arc<Status>, journal: Journal,
         }
         journal.note(Event::GatewayStop { reason: "signal".into() });
         journal.close();
+        if let Some(sinks) = sinks {
+            sinks.finish(DELIVERY);
+        }
         std::process::exit(0);
     });
 }

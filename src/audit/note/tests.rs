@@ -113,6 +113,7 @@ fn a_note_has_one_form() {
         format!("{note}— kt/edge-7\n"),
         format!("{note}— kt/edge-7 AAAA\n"),
         format!("{note}{line} more\n"),
+        format!("{note}{line}\n"),
         format!("a\u{1}\n{note}"),
     ] {
         assert_eq!(signer.verifier().verify(&wrong), Err(NoteError::Form), "{wrong:?}");

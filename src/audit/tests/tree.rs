@@ -102,7 +102,7 @@ fn a_log_cut_below_its_checkpoint_is_damaged_and_a_new_epoch_begins() {
     assert_eq!(index, left);
     assert!(what.contains("missing"), "{what}");
     let journal = reopen(dir.path());
-    assert_eq!(journal.origin(), Some("kt/test.e2"));
+    assert_eq!(journal.origin().unwrap().as_str(), "kt/test.e2");
     block_on(exchange(&journal));
     journal.close();
     let second = Origin::parse("kt/test.e2").unwrap();
@@ -113,7 +113,7 @@ fn a_log_cut_below_its_checkpoint_is_damaged_and_a_new_epoch_begins() {
     assert!(first.contains("\"type\":\"audit.epoch\"") && first.contains("\"previous\":\"kt/test\""), "{first}");
     // The next start goes on with the newest epoch.
     let journal = reopen(dir.path());
-    assert_eq!(journal.origin(), Some("kt/test.e2"));
+    assert_eq!(journal.origin().unwrap().as_str(), "kt/test.e2");
     journal.close();
 }
 
@@ -180,6 +180,7 @@ fn what_is_too_old_is_pruned_by_whole_segments_and_the_rest_is_still_proved() {
         let proof = inclusion_proof(&tree, index, size).unwrap();
         verify_inclusion(&leaf_hash(&record), index, size, &proof, &root).unwrap();
     }
+    assert_eq!(tree.edge().unwrap().unwrap().size(), first);
     assert!(matches!(tree.node(0, 0), Err(AuditError::Pruned { .. })));
     // Hands that delete more than retention did are found.
     left[0].files().iter().for_each(|file| std::fs::remove_file(file).unwrap());
