@@ -125,7 +125,7 @@ impl Open {
         let mut code = DONE;
         for part in [Part::Request, Part::Answer].into_iter().filter(|part| self.part.is_none_or(|asked| asked == *part)) {
             let opened = match &self.claim {
-                Some(claim) => found.check(part, &read(claim)?, true).map(|said| (said, None)),
+                Some(claim) => found.check(part, &read(claim)?).map(|said| (said, None)),
                 None => self.stored(part, &found),
             };
             match opened {
@@ -162,7 +162,7 @@ impl Open {
             Form::Encrypted => vault::unsealed(&body, &self.identities()?)
                 .map_err(|why| Stop(WRONG, format!("stored, and cannot be decrypted with this identity: {why}")))?,
         };
-        let said = found.check(part, &body, form == Form::Encrypted)?;
+        let said = found.check(part, &body)?;
         Ok((said, Some(body)))
     }
 
@@ -237,8 +237,8 @@ impl Found {
         self.origin.below(&self.dir)
     }
 
-    /// Whether a body is the one that the records of its exchange were made of; `whole` when nothing was taken out of it.
-    fn check(&self, part: Part, body: &[u8], whole: bool) -> Result<String, Stop> {
+    /// Whether a body is one that the records of its exchange were made of: the whole one, or the one without what was taken out.
+    fn check(&self, part: Part, body: &[u8]) -> Result<String, Stop> {
         let salts = self.kept.iter().map(Kept::salts).collect::<Result<Vec<_>, _>>()?;
         let said = self.said()?.into_iter().map(|said| said.of(part));
         let mut committed = false;
@@ -256,7 +256,7 @@ impl Found {
             if matches {
                 return Ok(format!("{} bytes, the very ones its record was made of", body.len()));
             }
-            if !whole && redacted.is_some_and(|redacted| opens(&|salts| salts.redacted.clone(), &redacted)) {
+            if redacted.is_some_and(|redacted| opens(&|salts| salts.redacted.clone(), &redacted)) {
                 return Ok(format!("{} bytes, without what policies took out; the very ones its record was made of", body.len()));
             }
         }
