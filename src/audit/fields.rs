@@ -30,7 +30,7 @@ pub struct Field {
 pub enum Records {
     /// All.
     All,
-    /// `llm.request.received`, `llm.request.completed` and `auth.failure`.
+    /// `llm.request.received`, `llm.request.completed`, `auth.failure` and `http.request`.
     Exchange,
     /// `llm.request.received` and `llm.request.completed`.
     Judged,
@@ -85,7 +85,7 @@ const INTRODUCTION: &str = "\
 # The audit record
 
 One JSON object a record, at most 65,535 bytes, hashed as written. This page is made from `src/audit/fields.rs`. What is absent is left
-out, never `null`. Names with dots that begin with `gen_ai.` or `url.` are single keys; other dots lead into an object.
+out, never `null`. Names with dots that begin with `gen_ai.`, `url.` or `http.` are single keys; other dots lead into an object.
 
 An exchange has two records: `llm.request.received` before anything of it leaves, and `llm.request.completed` at its end, which names the
 first as its `parent`. A refused exchange has only the second, an exchange that the gateway did not live to end has
@@ -102,11 +102,11 @@ shows that a body is the one that was committed to, and `kt audit erase` deletes
 fn heading(of: Records) -> &'static str {
     match of {
         Records::All => "In every record",
-        Records::Exchange => "Who asks for what: `llm.request.received`, `llm.request.completed`, `auth.failure`",
+        Records::Exchange => "Who asks for what: `llm.request.received`, `llm.request.completed`, `auth.failure`, `http.request`",
         Records::Judged => "What was decided: `llm.request.received`, `llm.request.completed`",
         Records::Completed => "How it ended: `llm.request.completed`",
         Records::Life => {
-            "The gateway: `gateway.start`, `gateway.stop`, `config.loaded`, `config.rejected`, `auth.failure` (and what is above)"
+            "The gateway: `gateway.start`, `gateway.stop`, `config.loaded`, `config.rejected`, `auth.failure`, `http.request`"
         }
         Records::Log => {
             "The log: `audit.read`, `audit.export`, `audit.verify`, `audit.hold`, `audit.erased`, `audit.pruned`, `audit.epoch`, \

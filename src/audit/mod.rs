@@ -64,7 +64,6 @@ pub mod scan;
 pub mod sealed;
 pub mod segment;
 mod signer;
-pub mod single;
 #[cfg(feature = "edge")]
 pub mod sink;
 pub mod tail;

@@ -4,8 +4,9 @@
 use crate::audit::commitment::{Commitment, Salt};
 use crate::audit::inbox::{self, Access, Action, Erasure};
 use crate::audit::origin::Origin;
+use crate::audit::read::{Cursor, ReadError};
 use crate::audit::vault::{self, Erase, Form, Kept};
-use crate::audit::{AuditError, holds, single};
+use crate::audit::{AuditError, holds};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::io::Write;
@@ -88,11 +89,24 @@ struct SaidRedacted {
     commit: String,
 }
 
+/// What the vault holds of one exchange, and where.
+struct Found {
+    dir: PathBuf,
+    origin: Origin,
+    kept: Vec<Kept>,
+}
+
 /// What stops a command: the exit code and what to say.
 struct Stop(i32, String);
 
 impl From<AuditError> for Stop {
     fn from(error: AuditError) -> Self {
+        Stop(USAGE, error.to_string())
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
         Stop(USAGE, error.to_string())
     }
 }
@@ -105,14 +119,14 @@ impl Open {
     }
 
     fn open(&self, out: &mut dyn Write, err: &mut dyn Write) -> Result<i32, Stop> {
-        let (home, kept) = self.which.find()?;
+        let found = self.which.find()?;
         let asked = format!("open --id {}{}", self.which.id, self.claim.as_ref().map_or("", |_| " --claim"));
-        tell(&home, Action::Read, asked)?;
+        tell(&found.home(), Action::Read, asked)?;
         let mut code = DONE;
         for part in [Part::Request, Part::Answer].into_iter().filter(|part| self.part.is_none_or(|asked| asked == *part)) {
             let opened = match &self.claim {
-                Some(claim) => check(part, &kept, &home, &read(claim)?, true).map(|said| (said, None)),
-                None => self.stored(part, &kept, &home),
+                Some(claim) => found.check(part, &read(claim)?).map(|said| (said, None)),
+                None => self.stored(part, &found),
             };
             match opened {
                 Ok((said, body)) => {
@@ -130,17 +144,17 @@ impl Open {
     }
 
     /// The body that is stored, in clear, and what is to be said of it.
-    fn stored(&self, part: Part, kept: &[Kept], home: &Path) -> Result<(String, Option<Vec<u8>>), Stop> {
-        let mut found = None;
-        for deposit in kept {
+    fn stored(&self, part: Part, found: &Found) -> Result<(String, Option<Vec<u8>>), Stop> {
+        let mut stored = None;
+        for deposit in &found.kept {
             let body = match part {
                 Part::Request => deposit.request()?,
                 Part::Answer => deposit.answer()?,
             };
-            found = body.map(|body| (deposit.form, body)).or(found);
+            stored = body.map(|body| (deposit.form, body)).or(stored);
         }
-        let Some((form, body)) = found else {
-            let said = said(kept, home)?.into_iter().find_map(|said| said.of(part).body_omitted);
+        let Some((form, body)) = stored else {
+            let said = found.said()?.into_iter().find_map(|said| said.of(part).body_omitted);
             return Err(Stop(USAGE, said.map_or("not stored, or erased".into(), |why| format!("not stored: {why}"))));
         };
         let body = match form {
@@ -148,7 +162,7 @@ impl Open {
             Form::Encrypted => vault::unsealed(&body, &self.identities()?)
                 .map_err(|why| Stop(WRONG, format!("stored, and cannot be decrypted with this identity: {why}")))?,
         };
-        let said = check(part, kept, home, &body, form == Form::Encrypted)?;
+        let said = found.check(part, &body)?;
         Ok((said, Some(body)))
     }
 
@@ -174,7 +188,8 @@ impl EraseArgs {
     }
 
     fn erase(&self, out: &mut dyn Write) -> Result<i32, Stop> {
-        let (home, kept) = self.which.find()?;
+        let found = self.which.find()?;
+        let (home, kept) = (found.home(), &found.kept);
         let what = if self.salt_only { Erase::Salts } else { Erase::All };
         let exchange = kept.first().map_or(self.which.id, |kept| kept.exchange);
         let time = exchange.get_timestamp().map_or_else(String::new, |stamp| {
@@ -189,7 +204,7 @@ impl EraseArgs {
         // Said first: what is erased without a word would be a hole nobody sees.
         let erasure = Erasure { record: exchange.to_string(), what, user: user(), at: written(OffsetDateTime::now_utc()) };
         inbox::leave_erasure(&home, &erasure).map_err(AuditError::at(&home.join("inbox")))?;
-        for deposit in &kept {
+        for deposit in kept {
             vault::erase(deposit, what)?;
         }
         let word = if self.salt_only { "the salts" } else { "salts and bodies" };
@@ -199,22 +214,74 @@ impl EraseArgs {
 }
 
 impl Which {
-    /// What the vaults below the directory hold of it, and the directory of its log.
-    fn find(&self) -> Result<(PathBuf, Vec<Kept>), Stop> {
+    /// What the vaults below the directory hold of it.
+    fn find(&self) -> Result<Found, Stop> {
         let dir = self.audit_dir.clone().unwrap_or_else(super::default_audit_dir);
         let origins = Origin::all_below(&dir);
         if origins.is_empty() {
             return Err(Stop(USAGE, format!("no audit log below {}; name its directory with --audit-dir", dir.display())));
         }
         for origin in origins {
-            let home = origin.below(&dir);
-            let kept = vault::find(&home, self.id)?;
+            let kept = vault::find(&origin.below(&dir), self.id)?;
             if !kept.is_empty() {
-                return Ok((home, kept));
+                return Ok(Found { dir, origin, kept });
             }
         }
         let why = format!("nothing was deposited for {}: it is no exchange of this log, or was pruned with its records", self.id);
         Err(Stop(USAGE, why))
+    }
+}
+
+impl Found {
+    fn home(&self) -> PathBuf {
+        self.origin.below(&self.dir)
+    }
+
+    /// Whether a body is one that the records of its exchange were made of: the whole one, or the one without what was taken out.
+    fn check(&self, part: Part, body: &[u8]) -> Result<String, Stop> {
+        let salts = self.kept.iter().map(Kept::salts).collect::<Result<Vec<_>, _>>()?;
+        let said = self.said()?.into_iter().map(|said| said.of(part));
+        let mut committed = false;
+        for SaidOf { commitment, redacted, .. } in said {
+            let Some(commitment) = commitment else { continue };
+            committed = true;
+            let redacted = redacted.map(|redacted| Commitment { commit: redacted.commit, alg: commitment.alg });
+            let opens = |salt: &dyn Fn(&vault::Salts) -> Option<Salt>, commitment: &Commitment| {
+                salts.iter().filter_map(salt).any(|salt| salt.opens(commitment, body))
+            };
+            let matches = match part {
+                Part::Answer => opens(&|salts| salts.answer.clone(), &commitment),
+                Part::Request => opens(&|salts| salts.request.clone(), &commitment),
+            };
+            if matches {
+                return Ok(format!("{} bytes, the very ones its record was made of", body.len()));
+            }
+            if redacted.is_some_and(|redacted| opens(&|salts| salts.redacted.clone(), &redacted)) {
+                return Ok(format!("{} bytes, without what policies took out; the very ones its record was made of", body.len()));
+            }
+        }
+        let erased = salts.iter().all(|salts| *salts == vault::Salts::default());
+        Err(Stop(
+            WRONG,
+            match (committed, erased) {
+                (false, _) => "no record of it is left that says which body it was".into(),
+                (true, true) => "the salt was erased: nobody can tell any more which body it was".into(),
+                (true, false) => "NOT the body its record was made of".into(),
+            },
+        ))
+    }
+
+    /// What the records of the exchange say of its bodies; one that was pruned says nothing.
+    fn said(&self) -> Result<Vec<Said>, Stop> {
+        let mut found = Vec::new();
+        for index in self.kept.iter().map(|kept| kept.index) {
+            let mut see = |_, entry: &[u8]| found.extend(serde_json::from_slice(entry).ok());
+            match Cursor::open(&self.dir, &self.origin, index).read(index + 1, usize::MAX, &mut see) {
+                Ok(_) | Err(ReadError::Pruned { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -234,46 +301,6 @@ impl Said {
             Part::Answer => self.resp,
         }
     }
-}
-
-/// Whether a body is the one that the records of its exchange were made of; `whole` when nothing was taken out of it.
-fn check(part: Part, kept: &[Kept], home: &Path, body: &[u8], whole: bool) -> Result<String, Stop> {
-    let salts = kept.iter().map(Kept::salts).collect::<Result<Vec<_>, _>>()?;
-    let said = said(kept, home)?.into_iter().map(|said| said.of(part));
-    let mut committed = false;
-    for SaidOf { commitment, redacted, .. } in said {
-        let Some(commitment) = commitment else { continue };
-        committed = true;
-        let redacted = redacted.map(|redacted| Commitment { commit: redacted.commit, alg: commitment.alg });
-        let opens = |salt: &dyn Fn(&vault::Salts) -> Option<Salt>, commitment: &Commitment| {
-            salts.iter().filter_map(salt).any(|salt| salt.opens(commitment, body))
-        };
-        let matches = match part {
-            Part::Answer => opens(&|salts| salts.answer.clone(), &commitment),
-            Part::Request => opens(&|salts| salts.request.clone(), &commitment),
-        };
-        if matches {
-            return Ok(format!("{} bytes, the very ones its record was made of", body.len()));
-        }
-        if !whole && redacted.is_some_and(|redacted| opens(&|salts| salts.redacted.clone(), &redacted)) {
-            return Ok(format!("{} bytes, without what policies took out; the very ones its record was made of", body.len()));
-        }
-    }
-    let erased = salts.iter().all(|salts| *salts == vault::Salts::default());
-    Err(Stop(
-        WRONG,
-        match (committed, erased) {
-            (false, _) => "no record of it is left that says which body it was".into(),
-            (true, true) => "the salt was erased: nobody can tell any more which body it was".into(),
-            (true, false) => "NOT the body its record was made of".into(),
-        },
-    ))
-}
-
-/// What the records of an exchange say of its bodies.
-fn said(kept: &[Kept], home: &Path) -> Result<Vec<Said>, Stop> {
-    let entries = kept.iter().map(|kept| single::entry(home, kept.index)).collect::<Result<Vec<_>, _>>()?;
-    Ok(entries.into_iter().flatten().filter_map(|entry| serde_json::from_slice(&entry).ok()).collect())
 }
 
 /// Leaves word of it in a log that wants to know who reads it.

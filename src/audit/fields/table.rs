@@ -186,6 +186,7 @@ fields! {
         "microseconds the gateway took from the end of the request to the choice of a target" / "when none was chosen";
     Completed "tokens_per_second" "number"
         "output tokens a second after the first byte" / "for whole answers, and uncounted ones";
+    Life "http.request.method" "string" "method of a request that was not for a model" => "http.request.method";
     Life "listen" "string[]" "addresses it listens on";
     Life "reason" "string" "why the gateway stopped; in `audit.gap` and `audit.epoch` what happened";
     Life "errors" "integer" "errors of the refused config";

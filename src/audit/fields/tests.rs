@@ -113,6 +113,7 @@ fn events() -> Vec<Event> {
         Event::ConfigLoaded { config: stamp() },
         Event::ConfigRejected { config_sha256: text(), errors: 1, first: text() },
         Event::AuthFailure { about: Box::new(about()), reason_code: "x".into(), http_status: 401 },
+        Event::HttpRequest { about: Box::new(about()), method: text(), http_status: Some(200) },
         Event::Access(access),
         Event::Erased(Erasure { record: text(), what: Erase::All, user: text(), at: text() }),
         Event::Pruned { by: "x".into(), new_minimum: 1, segments: vec![PrunedSegment { first: 0, last: 0, sha256: text() }] },

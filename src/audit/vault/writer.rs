@@ -68,8 +68,8 @@ impl Vault {
         open.file.write_all_at(&self.buffer, open.at)?;
         open.at += self.buffer.len() as u64;
         self.buffer = Vec::new();
-        if open.at > open.zeroed {
-            open.file.write_all_at(&vec![0; AHEAD as usize], open.at)?;
+        // Without room for zeros there may still be room for what comes.
+        if open.at > open.zeroed && open.file.write_all_at(&vec![0; AHEAD as usize], open.at).is_ok() {
             open.zeroed = open.at + AHEAD;
         }
         Ok(Some(open.file.clone()))
