@@ -2,8 +2,8 @@
 
 use once_cell::sync::Lazy;
 use prometheus::{
-    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// All metrics of the process.
@@ -52,6 +52,16 @@ pub struct Metrics {
     pub audit_last_index: IntGauge,
     /// `keeptrusts_audit_durable_index`
     pub audit_durable_index: IntGauge,
+    /// `keeptrusts_audit_signed_records`: records that a signed checkpoint covers.
+    pub audit_signed: IntGauge,
+    /// `keeptrusts_audit_lag_seconds`: age of the oldest record that is not durable.
+    pub audit_lag: Gauge,
+    /// `keeptrusts_audit_sync_seconds_total`
+    pub audit_sync_seconds: Counter,
+    /// `keeptrusts_audit_syncs_total`
+    pub audit_syncs: IntCounter,
+    /// `keeptrusts_audit_lost_total`: records and exchanges that could not be recorded.
+    pub audit_lost: IntCounter,
     /// `keeptrusts_audit_refused_total`: exchanges refused because their record could not be written.
     pub audit_refused: IntCounter,
     /// `keeptrusts_audit_sink_index{sink,log}`: index of the last record a sink is known to have; -1 before the first.
@@ -167,6 +177,11 @@ impl Metrics {
             audit_queue_bytes: make.gauge("keeptrusts_audit_queue_bytes", "Bytes waiting to be written."),
             audit_last_index: make.gauge("keeptrusts_audit_last_index", "Index of the newest record."),
             audit_durable_index: make.gauge("keeptrusts_audit_durable_index", "Index of the newest durable record."),
+            audit_signed: make.gauge("keeptrusts_audit_signed_records", "Records that a signed checkpoint covers."),
+            audit_lag: make.amount_now("keeptrusts_audit_lag_seconds", "Age of the oldest record that is not durable."),
+            audit_sync_seconds: make.amount("keeptrusts_audit_sync_seconds_total", "Time that syncs to disk took."),
+            audit_syncs: make.counter("keeptrusts_audit_syncs_total", "Syncs to disk."),
+            audit_lost: make.counter("keeptrusts_audit_lost_total", "Records and exchanges that could not be recorded."),
             audit_refused: make
                 .counter("keeptrusts_audit_refused_total", "Exchanges refused because their record could not be written."),
             audit_sink_index: make.gauges(
@@ -221,6 +236,12 @@ impl Maker {
     }
     fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
         self.register(CounterVec::new(Opts::new(name, help), labels))
+    }
+    fn amount(&self, name: &str, help: &str) -> Counter {
+        self.register(Counter::new(name, help))
+    }
+    fn amount_now(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::new(name, help))
     }
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))

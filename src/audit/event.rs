@@ -1,5 +1,6 @@
 //! What the audit log says of the gateway itself: its starts and stops, its configs, the callers it turned away.
 
+use super::inbox::{Access, Erasure};
 use super::record::{About, ConfigStamp, Word};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -46,6 +47,51 @@ pub enum Event {
         /// The status the caller got.
         http_status: u16,
     },
+    /// `http.request`: a request that was not for a model, answered or refused here. Only with `log_all_access`.
+    HttpRequest {
+        /// Who and what.
+        #[serde(flatten)]
+        about: Box<About>,
+        /// Its method.
+        #[serde(rename = "http.request.method")]
+        method: String,
+        /// The status the caller got; none when it left first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http_status: Option<u16>,
+    },
+    /// `audit.read`, `audit.export`, `audit.verify`, `audit.hold`: somebody did something with the log itself.
+    Access(Access),
+    /// `audit.erased`: salts, and bodies, of an exchange were erased from the vault; its records can be opened no more.
+    Erased(Erasure),
+    /// `audit.pruned`: segments whose time is over are about to be deleted.
+    Pruned {
+        /// What says so.
+        by: Word,
+        /// Index of the first record that is left then.
+        new_minimum: u64,
+        /// What goes, oldest first.
+        segments: Vec<PrunedSegment>,
+    },
+    /// `audit.epoch`: the first record of a log that takes over from one that cannot be continued.
+    Epoch {
+        /// The log before.
+        previous: String,
+        /// Why it cannot be continued.
+        reason: String,
+        /// Its last signed checkpoint.
+        checkpoint: String,
+    },
+}
+
+/// A sealed segment that is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunedSegment {
+    /// Index of its first record.
+    pub first: u64,
+    /// Index of its last record.
+    pub last: u64,
+    /// SHA-256 of the file with its records, in hex.
+    pub sha256: String,
 }
 
 impl Event {
@@ -57,6 +103,11 @@ impl Event {
             Event::ConfigLoaded { .. } => "config.loaded",
             Event::ConfigRejected { .. } => "config.rejected",
             Event::AuthFailure { .. } => "auth.failure",
+            Event::HttpRequest { .. } => "http.request",
+            Event::Access(access) => access.action.kind(),
+            Event::Erased(_) => "audit.erased",
+            Event::Pruned { .. } => "audit.pruned",
+            Event::Epoch { .. } => "audit.epoch",
         }
     }
 }

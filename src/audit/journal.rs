@@ -5,26 +5,24 @@
 //! futures that the journal's own threads answer, at the latest after `max_wait`.
 
 use super::AuditError;
-use super::entry::{Gap, Head, Interrupted, Source, encode};
+use super::engine::{Answer, Inner, Said};
+use super::note::Signer;
 use super::origin::Origin;
-use super::queue::{Gate, Queue, Room};
+use super::queue::{Gate, Room};
 use super::record::{Completed, Event, Received};
-use super::recover::{Recovered, recover};
-use super::segment;
-use super::writer::{Framer, Handoff, Sync, run_sync};
-use serde::Serialize;
+use super::recover::recover;
+use super::vault::Deposit;
+use super::writer::Sync;
+use crate::config::Secret;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::oneshot;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use uuid::Uuid;
 
 const RECEIVED: &str = "llm.request.received";
 const COMPLETED: &str = "llm.request.completed";
-/// How long [`Journal::close`] waits for the disk.
-const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a journal behaves.
 #[derive(Debug, Clone)]
@@ -37,10 +35,16 @@ pub struct JournalSettings {
     pub commit_interval: Duration,
     /// Free space below which nothing is admitted.
     pub min_free: MinFree,
-    /// Size of one segment file in bytes; at least [`segment::MIN_SEGMENT`].
+    /// Size of one segment file in bytes; at least [`MIN_SEGMENT`](super::segment::MIN_SEGMENT).
     pub segment_bytes: u64,
     /// Bytes of records that may wait for the disk, reservations included.
     pub queue_bytes: usize,
+    /// How long records are kept; then whole segments of them are deleted.
+    pub retention: Duration,
+    /// Record who reads the log.
+    pub log_all_access: bool,
+    /// The key that signs checkpoints, as PKCS#8 PEM; without one the log's own `key.pem`, made at its first start.
+    pub signing_key: Option<Secret>,
 }
 
 impl Default for JournalSettings {
@@ -52,6 +56,9 @@ impl Default for JournalSettings {
             min_free: MinFree { bytes: 1 << 30, percent: 5.0 },
             segment_bytes: 64 << 20,
             queue_bytes: 64 << 20,
+            retention: Duration::from_secs(365 * 24 * 3600),
+            log_all_access: true,
+            signing_key: None,
         }
     }
 }
@@ -93,6 +100,8 @@ pub struct Ticket {
     id: Uuid,
     inner: Option<Arc<Inner>>,
     stage: Stage,
+    /// For the vault, with the next record.
+    deposit: Option<Deposit>,
 }
 
 /// Where the journal stands.
@@ -106,6 +115,8 @@ pub struct Status {
     pub last_index: Option<u64>,
     /// Index of the last one that is durable.
     pub durable_index: Option<u64>,
+    /// Records that a signed checkpoint covers.
+    pub signed: u64,
     /// Bytes reserved, waiting, or not yet durable.
     pub queue_bytes: usize,
     /// Age of the oldest record that is not durable.
@@ -119,45 +130,34 @@ pub struct Status {
 }
 
 impl Journal {
-    /// Opens or creates the log of `origin` under `dir`: checks all of it, cuts off what a crash left half written, and ends
-    /// the exchanges nobody ended. Starts threads, so a process that forks must do it first.
+    /// Opens or creates the log of `origin` under `dir`: checks what is not sealed, cuts off what a crash left half written, and
+    /// ends the exchanges nobody ended. Starts threads, so a process that forks must do it first.
     ///
-    /// Fails when another process writes the log, on damage anywhere but at its end, and on errors of the file system.
+    /// # Errors
+    /// When another process writes the log, on damage anywhere but at its end, without a usable key, and those of the file system.
     pub fn open(dir: &Path, origin: &str, settings: JournalSettings) -> Result<Journal, AuditError> {
         Self::open_with(dir, origin, settings, Arc::new(File::sync_data))
     }
 
     pub(super) fn open_with(dir: &Path, origin: &str, settings: JournalSettings, sync: Sync) -> Result<Journal, AuditError> {
-        let origin = Origin::parse(origin)?;
-        let Recovered { lock, store, segment, next, link, orphans, cut } = recover(dir, &origin, settings.segment_bytes)?;
-        let queue = Queue::new(next, settings.queue_bytes, settings.max_wait);
-        let handoff = Arc::new(Handoff::new(next, link));
-        let source =
-            Arc::new(Source { origin: origin.to_string(), boot_id: Uuid::now_v7(), gateway_version: env!("CARGO_PKG_VERSION") });
-        let min_free = settings.min_free;
-        let (framing, syncing) = ((queue.clone(), handoff.clone(), source.clone()), (queue.clone(), handoff.clone()));
-        let framer =
-            Framer { queue: framing.0, handoff: framing.1, source: framing.2, store, segment, link, next, min_free, lock };
-        let inner = Inner { queue, handoff, source, immutable: settings.immutable, threads: Mutex::default() };
-        if let Some(bytes) = cut {
-            let now = SystemTime::now();
-            let gap = Gap { count: 0, bytes: Some(bytes), from: now, to: now, reason: "torn_tail" };
-            inner.push(Uuid::now_v7(), Gap::KIND, None, &gap, false);
-        }
-        for orphan in orphans {
-            inner.interrupted(orphan, "recovered");
-        }
-        let clock = inner.queue.clone();
-        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            let thread = Builder::new().name(name.into()).spawn(run).map_err(AuditError::at(dir))?;
-            inner.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-            Ok::<(), AuditError>(())
+        let mut origin = Origin::parse(origin)?.newest_epoch(dir);
+        let make_key = |home: &Path, name: &str| match &settings.signing_key {
+            Some(pem) => Signer::from_pem(name, pem.expose()),
+            None => Signer::load_or_create(&home.join("key.pem"), name),
         };
-        start("audit-clock", Box::new(move || clock.run_clock()))?;
-        start("audit-frame", Box::new(move || framer.run()))?;
-        let pause = settings.commit_interval;
-        start("audit-sync", Box::new(move || run_sync(&syncing.0, &syncing.1, &sync, pause)))?;
-        Ok(Journal(Some(Arc::new(inner))))
+        let recover = |origin: &Origin| recover(dir, origin, settings.segment_bytes, &make_key);
+        let (recovered, forked) = match recover(&origin) {
+            Err(AuditError::Forked { why, note }) => {
+                log::error!("the audit log {origin} is not the one that was last signed ({why}); {} begins", origin.next_epoch());
+                let forked = Event::Epoch { previous: origin.to_string(), reason: why, checkpoint: note };
+                origin = origin.next_epoch();
+                (recover(&origin)?, Some(forked))
+            }
+            recovered => (recovered?, None),
+        };
+        let home = origin.below(dir);
+        let journal = Journal(Some(Arc::new(Inner::start(&origin, home, recovered, forked, &settings, sync)?)));
+        Ok(journal)
     }
 
     /// A journal that records nothing and admits everyone: for a chain without `audit-logger`.
@@ -167,7 +167,7 @@ impl Journal {
 
     /// The log it writes; `None` when disabled.
     pub fn origin(&self) -> Option<Origin> {
-        self.0.as_ref().and_then(|inner| Origin::parse(&inner.source.origin).ok())
+        self.0.as_ref().and_then(|inner| Origin::parse(&inner.pen.source.origin).ok())
     }
 
     /// Reserves room for one exchange, before its provider is contacted. Waits at most `max_wait`.
@@ -175,36 +175,57 @@ impl Journal {
     /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.
     pub async fn admit(&self) -> Result<Ticket, Unavailable> {
         let id = Uuid::now_v7();
-        let Some(inner) = &self.0 else { return Ok(Ticket { id, inner: None, stage: Stage::Unrecorded }) };
-        let stage = match inner.queue.admit().await {
+        let Some(inner) = &self.0 else { return Ok(Ticket { id, inner: None, stage: Stage::Unrecorded, deposit: None }) };
+        let stage = match inner.pen.queue.admit().await {
             Ok(room) => Stage::Reserved(room),
             Err(why) if inner.immutable => return Err(why),
             Err(why) => {
-                inner.queue.lose(why);
+                inner.pen.queue.lose(why);
                 Stage::Unrecorded
             }
         };
-        Ok(Ticket { id, inner: Some(inner.clone()), stage })
+        Ok(Ticket { id, inner: Some(inner.clone()), stage, deposit: None })
     }
 
     /// Records an event of the gateway's own life; never waits.
     pub fn note(&self, event: Event) {
         if let Some(inner) = &self.0 {
-            inner.push(Uuid::now_v7(), event.kind(), None, &event, false);
+            inner.pen.push(Uuid::now_v7(), event.kind(), None, &event, false);
         }
+    }
+
+    /// Records an event that callers can cause as often as they like: when too much waits for the disk already, it is counted as lost
+    /// instead. Never waits.
+    pub fn note_if_room(&self, event: Event) {
+        let Some(inner) = &self.0 else { return };
+        match inner.pen.queue.is_crowded() {
+            true => inner.pen.queue.lose(Unavailable::QUEUE_FULL),
+            false => self.note(event),
+        }
+    }
+
+    /// The directory of this log; none when disabled.
+    pub fn home(&self) -> Option<&Path> {
+        self.0.as_ref().map(|inner| inner.home.as_path())
+    }
+
+    /// What checks its signatures, as C2SP writes it (`name+hash+base64`); none when disabled.
+    pub fn verifier_key(&self) -> Option<&str> {
+        self.0.as_ref().map(|inner| inner.verifier_key.as_str())
     }
 
     /// Where it stands; all zero when disabled, but for `admitting`.
     pub fn status(&self) -> Status {
         let Some(inner) = &self.0 else { return Status { admitting: true, ..Status::default() } };
-        let progress = inner.handoff.progress();
-        let (next, queue_bytes, waiting, lost, gate) = inner.queue.look();
+        let progress = inner.pen.handoff.progress();
+        let (next, queue_bytes, waiting, lost, gate) = inner.pen.queue.look();
         let oldest = progress.oldest.into_iter().chain(waiting).min();
         Status {
             admitting: gate == Gate::Open,
             records: next,
             last_index: next.checked_sub(1),
             durable_index: progress.durable.checked_sub(1),
+            signed: inner.signed.load(Ordering::Relaxed),
             queue_bytes,
             lag: oldest.map_or(Duration::ZERO, |pushed| pushed.elapsed()),
             lost,
@@ -228,6 +249,16 @@ impl Ticket {
         self.id
     }
 
+    /// Whether what is said of this exchange is written down.
+    pub fn is_recorded(&self) -> bool {
+        !matches!(self.stage, Stage::Unrecorded)
+    }
+
+    /// Encloses what goes to the vault with the next record, in place of what was enclosed before.
+    pub fn enclose(&mut self, deposit: Deposit) {
+        self.deposit = Some(deposit);
+    }
+
     /// Writes the first record and returns when it is durable: only then may a byte of the prompt leave the host.
     /// A second call does nothing.
     pub async fn received(&mut self, record: Received) -> Result<(), Unavailable> {
@@ -239,7 +270,8 @@ impl Ticket {
                 return Ok(());
             }
         };
-        let answer = inner.push(self.id, RECEIVED, None, &record, true);
+        let said = Said { id: self.id, kind: RECEIVED, parent: None, last: false, body: &record };
+        let answer = inner.pen.push_with(said, self.deposit.take(), true);
         inner.durable(answer).await
     }
 
@@ -259,9 +291,11 @@ impl Ticket {
 
     fn finish(&mut self, record: Completed, wanted: bool) -> Option<Answer> {
         let inner = self.inner.as_ref()?;
+        let deposit = self.deposit.take();
+        let said = |id, parent| Said { id, kind: COMPLETED, parent, last: true, body: &record };
         match std::mem::replace(&mut self.stage, Stage::Unrecorded) {
-            Stage::Reserved(_room) => inner.push(self.id, COMPLETED, None, &record, wanted),
-            Stage::Begun(_room) => inner.push(Uuid::now_v7(), COMPLETED, Some(self.id), &record, wanted),
+            Stage::Reserved(_room) => inner.pen.push_with(said(self.id, None), deposit, wanted),
+            Stage::Begun(_room) => inner.pen.push_with(said(Uuid::now_v7(), Some(self.id)), deposit, wanted),
             Stage::Unrecorded => None,
         }
     }
@@ -270,12 +304,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let (Some(inner), Stage::Begun(_)) = (&self.inner, &self.stage) {
-            inner.interrupted(self.id, "dropped");
+            inner.pen.interrupted(self.id, "dropped");
         }
     }
 }
-
-type Answer = oneshot::Receiver<Result<(), Unavailable>>;
 
 /// How far an exchange has come. The room goes back after the record that filled it was pushed.
 enum Stage {
@@ -283,55 +315,4 @@ enum Stage {
     Begun(Room),
     /// Ended, or never to be recorded.
     Unrecorded,
-}
-
-struct Inner {
-    queue: Arc<Queue>,
-    handoff: Arc<Handoff>,
-    source: Arc<Source>,
-    immutable: bool,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Inner {
-    fn push<T: Serialize>(&self, id: Uuid, kind: &'static str, parent: Option<Uuid>, body: &T, wanted: bool) -> Option<Answer> {
-        let bytes = encode(&self.source, &Head { id, kind, parent, time: SystemTime::now() }, body);
-        let leaf = segment::leaf(&bytes);
-        self.queue.push(bytes, leaf, wanted)
-    }
-
-    fn interrupted(&self, parent: Uuid, why: &'static str) {
-        self.push(Uuid::now_v7(), Interrupted::KIND, Some(parent), &Interrupted::because(why), false);
-    }
-
-    /// Waits for an answer. A journal that fails open lets the exchange go on without one.
-    async fn durable(&self, answer: Option<Answer>) -> Result<(), Unavailable> {
-        let Some(answer) = answer else { return Ok(()) };
-        match answer.await.unwrap_or(Err(Unavailable::CLOSED)) {
-            Err(why) if self.immutable => Err(why),
-            _ => Ok(()),
-        }
-    }
-
-    fn close(&self) {
-        self.queue.shut(Unavailable::CLOSED, false);
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let deadline = Instant::now() + CLOSE_WITHIN;
-        for thread in threads {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if !thread.is_finished() {
-                log::error!("audit log: the disk did not take the last records within {CLOSE_WITHIN:?}");
-                return;
-            }
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close();
-    }
 }

@@ -1,41 +1,76 @@
-//! The audit log: two records an exchange, append-only, hash-linked, durable.
+//! The audit log: two records an exchange, append-only, durable, and a Merkle tree over all of them that a stranger can check.
 //!
 //! # The way of a record
 //!
 //! ```text
 //! request task    Ticket -> entry (JSON, at most 65,535 bytes) -> leaf hash      entry, journal
 //!              -> queue: takes the next index, bounded in bytes                  queue
-//! audit-frame     link = SHA-256(0x01 || previous link || leaf), frame, write    writer
+//! audit-frame     leaf into the tree, frame, write; salts and bodies              writer, vault
 //! audit-sync      fdatasync of all that was written meanwhile, one for many      writer
 //!              -> queue: releases every waiter below the durable index
+//! audit-sign      twice a second: a signed checkpoint over what is durable       signer
+//! audit-keep      full segments are sealed, and pruned when their time is over   keeper
 //! audit-clock     releases the waiters whose time is over                        queue
 //! ```
 //!
-//! # On disk
+//! # On disk, below `<dir>/<origin>/`
 //!
-//! `<dir>/<origin>/wal/<first index>.wal` holds the records, `<dir>/<origin>/lock` keeps a second gateway out, and
-//! `<dir>/<origin>/torn/` keeps what recovery cut off. See [`segment`] for the bytes.
+//! ```text
+//! wal/<first index>.wal          records, as they are written                    segment
+//! sealed/<first>-<last>.*        full segments: compressed, with hashes, index   sealed
+//! vault/<first index>.vault      salts of commitments, and bodies where they are kept    vault
+//! checkpoint, checkpoints/<size> signed roots                                    checkpoints
+//! key.pem, key.pub               the signing key, and what checks its signatures note
+//! lock                           keeps a second gateway out                      recover
+//! torn/                          what recovery cut off                           recover
+//! ```
 //!
 //! # What it proves, and what not
 //!
-//! Whoever changes, drops, inserts or reorders a record breaks a link, and `kt audit verify` names the first index at fault.
-//! There is no secret in the links: someone who may write the files can cut the end off, or rewrite everything from some record
-//! on. Against that only a copy of a later link kept elsewhere helps.
+//! Whoever changes, drops, inserts or reorders a record that a checkpoint covers changes the root that was signed, and `kt audit
+//! verify` finds it. Whoever may write the files can read the key too, and sign another history: against that only a checkpoint
+//! kept elsewhere helps.
 
+pub mod anchors;
 pub mod beside;
+pub mod books;
+pub mod checkpoints;
+pub mod commitment;
+mod engine;
 mod entry;
 mod event;
+pub mod export;
+pub mod fields;
+pub mod holds;
+pub mod inbox;
 pub mod journal;
+mod keeper;
+mod layout;
+pub mod merkle;
+pub mod note;
 pub mod origin;
+pub mod parts;
+pub mod prove;
+pub mod query;
 mod queue;
 pub mod read;
 pub mod record;
 mod recover;
+mod retention;
 pub mod scan;
+pub mod sealed;
 pub mod segment;
+mod signer;
+pub mod single;
 #[cfg(feature = "edge")]
 pub mod sink;
 pub mod tail;
+pub mod tiles;
+pub mod tlog_proof;
+pub mod tree;
+pub mod vault;
+pub mod verify;
+pub mod when;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]
@@ -43,6 +78,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use entry::stamp as written;
 pub use journal::{Journal, JournalSettings, MinFree, Status, Ticket, Unavailable};
 pub use origin::Origin;
 
@@ -69,6 +105,25 @@ pub enum AuditError {
     /// A record is not what was written.
     #[error(transparent)]
     Damaged(#[from] scan::Damage),
+    /// The log on disk is not the one that was last signed here.
+    #[error("the log is not the one that was last signed: {why}")]
+    Forked {
+        /// What tells.
+        why: String,
+        /// The checkpoint.
+        note: String,
+    },
+    /// What is asked for is older than what is left.
+    #[error("record {wanted} was pruned; the log begins with record {first}")]
+    Pruned {
+        /// Index of the first record that is left.
+        first: u64,
+        /// Index of the one asked for.
+        wanted: u64,
+    },
+    /// The key that signs the log.
+    #[error("the audit log's signing key: {0}")]
+    Key(#[from] note::KeyError),
 }
 
 impl AuditError {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LONGEST: usize = 255;
 const MOST_PARTS: usize = 4;
 /// Names the log itself uses inside an origin's directory.
-const RESERVED: [&str; 5] = ["wal", "lock", "torn", "sealed", "sinks"];
+const RESERVED: [&str; 10] = ["wal", "lock", "torn", "sealed", "checkpoints", "inbox", "holds", "sinks", "vault", "pruned"];
 
 /// A name such as `kt/edge-7`: one to four parts of letters, digits, `.`, `-` and `_`. It is also a relative path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +38,27 @@ impl Origin {
     /// The directory of this log below the audit directory.
     pub fn below(&self, dir: &Path) -> PathBuf {
         dir.join(&self.0)
+    }
+
+    /// The log that takes over from this one: `kt/edge-7`, `kt/edge-7.e2`, `kt/edge-7.e3`, ... (see [`AuditError::Forked`]).
+    pub fn next_epoch(&self) -> Origin {
+        let (base, epoch) = match self.0.rsplit_once(".e") {
+            Some((base, number)) => number.parse().map_or((self.as_str(), 1), |epoch: u32| (base, epoch)),
+            None => (self.as_str(), 1),
+        };
+        Origin(format!("{base}.e{}", epoch.saturating_add(1)))
+    }
+
+    /// The newest epoch of this log below an audit directory.
+    pub fn newest_epoch(self, dir: &Path) -> Origin {
+        let mut newest = self;
+        loop {
+            let next = newest.next_epoch();
+            if !next.below(dir).join("wal").is_dir() {
+                return newest;
+            }
+            newest = next;
+        }
     }
 
     /// Every log below an audit directory, sorted. Unreadable and foreign directories are passed over.

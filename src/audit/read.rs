@@ -1,9 +1,13 @@
 //! Reads the entries of one log by index, in order, while a gateway may be writing: what `kt audit tail` and the sinks have in common.
 
 use super::AuditError;
+use super::layout::{self, Layout};
 use super::origin::Origin;
-use super::segment::{self, Frame, Reader};
-use std::os::unix::fs::MetadataExt;
+use super::sealed::Sealed;
+use super::sealed::entries::{Reader as Entries, first_of, run_of};
+use super::sealed::index::Index;
+use super::segment::{Frame, Reader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A place in one log that moves on as it is read.
@@ -11,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Nothing is promised of what a power cut would leave: whoever may only act on durable entries bounds the reading by
 /// [`Status::durable_index`](super::journal::Status::durable_index), taken before.
 pub struct Cursor {
-    wal: PathBuf,
+    home: PathBuf,
     /// Index of the next entry to tell.
     next: u64,
     open: Option<Open>,
@@ -43,7 +47,7 @@ pub enum ReadError {
 impl Cursor {
     /// A place before the entry with index `from` of the log of `origin` below `dir`. Neither need exist yet.
     pub fn open(dir: &Path, origin: &Origin, from: u64) -> Cursor {
-        Cursor { wal: origin.below(dir).join("wal"), next: from, open: None }
+        Cursor { home: origin.below(dir), next: from, open: None }
     }
 
     /// Index of the entry that [`Cursor::read`] tells next.
@@ -83,60 +87,68 @@ impl Cursor {
         told: &mut usize,
         each: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<Stop, ReadError> {
-        let Some(open) = &mut self.open else { return Ok(Stop::End) };
-        open.reader.refresh();
-        while self.next < below && open.hold().map_err(AuditError::at(&self.wal))? {
-            if open.index == self.next {
-                let entry = open.reader.entry();
-                if *told > 0 && *told + entry.len() > max_bytes {
-                    return Ok(Stop::Full);
-                }
-                *told += entry.len();
-                each(self.next, entry);
-                self.next += 1;
+        let next = &mut self.next;
+        let mut tell = |index: u64, entry: &[u8]| {
+            if index != *next || index >= below {
+                return index < below;
             }
-            open.release();
-        }
-        Ok(Stop::End)
+            let fits = *told == 0 || *told + entry.len() <= max_bytes;
+            if fits {
+                *told += entry.len();
+                each(index, entry);
+                *next += 1;
+            }
+            fits
+        };
+        let full = match &mut self.open {
+            None => false,
+            Some(Open::Wal(open)) => open.read(&mut tell).map_err(AuditError::at(&self.home))?,
+            Some(Open::Sealed(open)) => open.read(&mut tell).map_err(AuditError::at(&self.home))?,
+        };
+        Ok(if full && self.next < below { Stop::Full } else { Stop::End })
     }
 
     /// Opens the segment that holds the next entry, unless it is open, and returns the index at which another one takes over;
     /// `None` when there is no such segment yet.
     fn reach(&mut self) -> Result<Option<u64>, ReadError> {
-        let Some(Place { first, path, until }) = self.place()? else { return Ok(None) };
-        let io = || AuditError::at(&path);
-        let inode = std::fs::metadata(&path).map_err(io())?.ino();
-        if self.open.as_ref().is_none_or(|open| open.inode != inode) {
-            let Ok((reader, _)) = Reader::open(&path).map_err(io())? else { return Ok(None) };
-            self.open = Some(Open { inode, reader, index: first, held: false });
+        if let Some(Open::Sealed(open)) = &self.open
+            && (open.segment.first..=open.segment.last).contains(&self.next)
+        {
+            return Ok(Some(open.segment.last + 1));
+        }
+        let io = || AuditError::at(&self.home);
+        let layout = layout::look(&self.home)?;
+        if let Some(first) = layout.first().filter(|first| *first > self.next) {
+            return Err(ReadError::Pruned { first });
+        }
+        let Layout { sealed, wal } = layout;
+        if let Some(segment) = sealed.into_iter().find(|segment| segment.last >= self.next) {
+            let until = segment.last + 1;
+            self.open = Some(Open::Sealed(OpenSealed::new(segment, self.next).map_err(io())?));
+            return Ok(Some(until));
+        }
+        // After a failed sync a segment takes over from entries already told, perhaps even under the name of the old one: the last
+        // one that begins early enough is right, and its inode tells it apart.
+        let after = wal.partition_point(|open| open.first <= self.next);
+        let until = wal.get(after).map_or(u64::MAX, |open| open.first);
+        let Some(layout::Open { first, segment: Ok((reader, _)), .. }) = wal.into_iter().take(after).next_back() else {
+            return Ok(None);
+        };
+        let inode = reader.inode().map_err(io())?;
+        if !matches!(&self.open, Some(Open::Wal(open)) if open.inode == inode) {
+            self.open = Some(Open::Wal(OpenWal { inode, reader, index: first, held: false }));
         }
         Ok(Some(until))
     }
-
-    /// The segment that holds the next entry. After a failed sync a new one takes over from entries already told, perhaps even
-    /// under the name of the old one: the last one that begins early enough is right, and its inode tells it apart.
-    fn place(&self) -> Result<Option<Place>, ReadError> {
-        let segments = segment::list(&self.wal).map_err(AuditError::at(&self.wal))?;
-        let after = segments.partition_point(|(first, _)| *first <= self.next);
-        let until = segments.get(after).map_or(u64::MAX, |(first, _)| *first);
-        match (after.checked_sub(1).and_then(|last| segments.into_iter().nth(last)), until) {
-            (Some((first, path)), until) => Ok(Some(Place { first, path, until })),
-            (None, u64::MAX) => Ok(None),
-            (None, first) => Err(ReadError::Pruned { first }),
-        }
-    }
-}
-
-/// Where an entry is.
-struct Place {
-    first: u64,
-    path: PathBuf,
-    /// Index at which another segment takes over.
-    until: u64,
 }
 
 /// The segment being read.
-struct Open {
+enum Open {
+    Wal(OpenWal),
+    Sealed(OpenSealed),
+}
+
+struct OpenWal {
     inode: u64,
     reader: Reader,
     /// Index of the entry the reader holds, or reads next.
@@ -145,23 +157,56 @@ struct Open {
     held: bool,
 }
 
-impl Open {
-    /// Makes the reader hold an entry; false when there is no whole one.
-    fn hold(&mut self) -> std::io::Result<bool> {
-        if !self.held {
-            self.held = matches!(self.reader.advance()?, Frame::Whole { .. });
+impl OpenWal {
+    /// Tells entries until `tell` has enough (true) or there is no whole one (false).
+    fn read(&mut self, tell: &mut dyn FnMut(u64, &[u8]) -> bool) -> io::Result<bool> {
+        self.reader.refresh();
+        loop {
+            if !self.held && !matches!(self.reader.advance()?, Frame::Whole { .. }) {
+                return Ok(false);
+            }
+            self.held = true;
+            if !tell(self.index, self.reader.entry()) {
+                return Ok(true);
+            }
+            self.held = false;
+            self.index += 1;
         }
-        Ok(self.held)
+    }
+}
+
+struct OpenSealed {
+    segment: Sealed,
+    index: Index,
+    entries: Entries,
+    /// The run to be read next.
+    run: usize,
+}
+
+impl OpenSealed {
+    fn new(segment: Sealed, next: u64) -> io::Result<OpenSealed> {
+        let (index, entries) = (Index::read(&segment)?, Entries::open(&segment)?);
+        Ok(OpenSealed { run: run_of(segment.first, next), index, entries, segment })
     }
 
-    fn release(&mut self) {
-        self.held = false;
-        self.index += 1;
+    /// Tells entries until `tell` has enough (true) or the segment ends (false).
+    fn read(&mut self, tell: &mut dyn FnMut(u64, &[u8]) -> bool) -> io::Result<bool> {
+        while let Some(run) = self.index.runs.get(self.run) {
+            let first = first_of(self.segment.first, self.run);
+            for (index, entry) in (first..).zip(self.entries.run(run.place)?) {
+                if !tell(index, entry) {
+                    return Ok(true);
+                }
+            }
+            self.run += 1;
+        }
+        Ok(false)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{merkle::Frontier, segment};
     use super::*;
     use proptest::prelude::*;
     use std::fs::File;
@@ -174,7 +219,9 @@ mod tests {
         std::fs::create_dir_all(&wal).unwrap();
         for (n, first) in firsts.iter().enumerate() {
             let until = firsts.get(n + 1).map_or(end, |next| next + void);
-            let header = segment::Header { origin: origin.to_string(), first: *first, previous: [0; 32] };
+            let mut before = Frontier::new();
+            (0..*first).for_each(|_| before.push([0; 32]));
+            let header = segment::Header { origin: origin.to_string(), before };
             let mut bytes = header.encode().to_vec();
             for index in *first..until {
                 segment::put_frame(&mut bytes, &[0; 32], &entry(index));

@@ -1,20 +1,26 @@
 //! Makes a log ready to be written again after any kind of end: keeps others out, checks it, cuts off what a crash left half
 //! done, and finds the exchanges nobody ended.
 //!
+//! A log that is not the one whose checkpoint was signed here last, because somebody restored an older copy or the key is another,
+//! is left as it is: a new epoch of it begins beside it, and names the checkpoint that it cannot continue.
+//!
 //! What is cut off was never acknowledged, or is the work of someone's hands; either way it is kept in `torn/` and the log says
 //! so with an `audit.gap` record.
 
-use super::AuditError;
+use super::merkle::{Frontier, Hash};
+use super::note::{Checkpoint, KeyError, Signer};
 use super::origin::Origin;
-use super::scan::{Patience, Tail, scan};
-use super::segment::{Hash, Reader};
+use super::retention::moment;
+use super::scan::{Begin, Damage, Look, Patience, Tail, scan};
+use super::segment::Reader;
 use super::writer::{Segment, Store};
+use super::{AuditError, checkpoints, tree};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 /// How long another process may take to let go of the log.
@@ -26,18 +32,25 @@ pub(super) struct Recovered {
     pub(super) lock: File,
     pub(super) store: Store,
     pub(super) segment: Segment,
-    /// Index of the next record.
-    pub(super) next: u64,
-    /// Link of the last.
-    pub(super) link: Hash,
+    /// The tree over all records.
+    pub(super) tree: Frontier,
+    /// What signs them.
+    pub(super) key: Signer,
+    /// Size of the newest checkpoint; zero without one.
+    pub(super) signed: u64,
     /// `received` records of exchanges nobody ended, oldest first.
     pub(super) orphans: Vec<Uuid>,
     /// Bytes cut off the end.
     pub(super) cut: Option<u64>,
+    /// When the newest record was made.
+    pub(super) newest: Option<SystemTime>,
 }
 
-/// Recovers the log of an origin, or begins it.
-pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64) -> Result<Recovered, AuditError> {
+/// Recovers the log of an origin, or begins it. `key` makes the key that signs it, in its directory.
+///
+/// # Errors
+/// `Damaged` and those of the file system; `Forked` when this is not the log that was last signed here.
+pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64, key: MakeKey<'_>) -> Result<Recovered, AuditError> {
     let home = origin.below(dir);
     let wal = home.join("wal");
     DirBuilder::new().recursive(true).mode(0o700).create(&wal).map_err(AuditError::at(&wal))?;
@@ -46,23 +59,58 @@ pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64) -> Result
         // The names of new directories must survive a power cut too.
         File::open(made).and_then(|made| made.sync_all()).map_err(AuditError::at(made))?;
     }
-    let log = scan(dir, origin, Patience::None, &mut |_| {})?;
+    let key = key(&home, origin.as_str())?;
+    let newest = checkpoints::newest(&home).map_err(AuditError::at(&checkpoints::newest_path(&home)))?;
+    let checkpoint = match newest {
+        None => None,
+        Some(note) => Some(key.verifier().verify(&note).map_err(|why| AuditError::Forked { why: why.to_string(), note })?),
+    };
+    let roots_at = checkpoint.iter().map(|checkpoint| checkpoint.size).collect();
+    let log = scan(dir, origin, &Look { begin: Begin::Wal, patience: Patience::None, roots_at }, &mut |_| {})?;
+    if let Some(checkpoint) = &checkpoint {
+        let root = log.roots.get(&checkpoint.size).copied();
+        contains(dir, origin, checkpoint, log.tree.size(), root)?;
+    }
     let mut store = Store { wal: wal.clone(), origin: origin.clone(), segment_bytes, spare: None };
     let mut cut = None;
     let segment = match &log.end {
-        None => store.create(log.next, log.link).map_err(AuditError::at(&wal))?,
+        None => store.create(&log.tree).map_err(AuditError::at(&wal))?,
         Some((path, at)) => {
             if log.tail != Tail::Clean {
-                cut = Some(cut_off(&home, path, *at, log.next).map_err(AuditError::at(path))?);
+                cut = Some(cut_off(&home, path, *at, log.tree.size()).map_err(AuditError::at(path))?);
             }
             reopen(path, *at).map_err(AuditError::at(path))?
         }
     };
-    let mut orphans: Vec<(u64, Uuid)> =
-        log.open.iter().filter_map(|(id, index)| Uuid::parse_str(id).ok().map(|id| (*index, id))).collect();
+    let open = log.books.open.iter();
+    let mut orphans: Vec<(u64, Uuid)> = open.filter_map(|(id, index)| Some((*index, Uuid::parse_str(id).ok()?))).collect();
     orphans.sort();
     let orphans = orphans.into_iter().map(|(_, id)| id).collect();
-    Ok(Recovered { lock, store, segment, next: log.next, link: log.link, orphans, cut })
+    let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size);
+    let newest = moment(&log.books.newest);
+    Ok(Recovered { lock, store, segment, tree: log.tree, key, signed, orphans, cut, newest })
+}
+
+/// Finds or makes the key of a log: its directory and its name.
+pub(super) type MakeKey<'a> = &'a dyn Fn(&Path, &str) -> Result<Signer, KeyError>;
+
+/// The log must hold what was signed. One that is shorter was rolled back: to continue it would fork it.
+fn contains(dir: &Path, origin: &Origin, signed: &Checkpoint, size: u64, root: Option<Hash>) -> Result<(), AuditError> {
+    if size < signed.size {
+        let why = format!("{} records were signed and {size} are left", signed.size);
+        return Err(AuditError::Forked { why, note: signed.to_string() });
+    }
+    let root = match root {
+        Some(root) => root,
+        // All that was signed is sealed.
+        None => tree::LogTree::open(dir, origin)?.frontier(signed.size)?.root(),
+    };
+    if root == signed.root {
+        return Ok(());
+    }
+    let what = format!("the {} records before it are not those that were signed", signed.size);
+    let segment = checkpoints::newest_path(&origin.below(dir));
+    Err(AuditError::Damaged(Damage { origin: origin.clone(), index: signed.size.saturating_sub(1), segment, offset: 0, what }))
 }
 
 /// Takes the lock, waiting a moment for a process that is just leaving: a quick restart is no second gateway.

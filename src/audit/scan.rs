@@ -1,10 +1,17 @@
 //! Reads a whole log in order and checks all of it: what a start of the gateway and `kt audit verify` have in common.
 
 use super::AuditError;
+use super::books::Books;
+use super::layout::{self, Layout, Open};
+use super::merkle::{Frontier, Hash, leaf_hash};
 use super::origin::Origin;
-use super::segment::{self, Frame, Hash, Reader};
-use serde::Deserialize;
-use std::collections::HashMap;
+use super::sealed::entries::Reader as Entries;
+use super::sealed::index::{self, Index};
+use super::sealed::tiles::Tiles;
+use super::sealed::{Growing, Sealed};
+use super::segment::{self, Frame};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,17 +34,17 @@ pub struct Damage {
 /// A log that was read to its end.
 #[derive(Debug)]
 pub struct Scanned {
-    /// Index of the next record: how many there are.
-    pub next: u64,
-    /// Link of the last record.
-    pub link: Hash,
+    /// Index of the first record read: those before were pruned, or are sealed and were not asked for.
+    pub first: u64,
+    /// The tree over all records; its size is how many there ever were.
+    pub tree: Frontier,
     /// What the records add up to.
-    pub tally: Tally,
-    /// Exchanges begun and not ended, by the id of their `received` record, with its index.
-    pub open: HashMap<String, u64>,
-    /// Number of segments.
+    pub books: Books,
+    /// Roots of the tree at the sizes asked for.
+    pub roots: BTreeMap<u64, Hash>,
+    /// Number of segments read.
     pub segments: usize,
-    /// The last segment and where its next frame goes.
+    /// The last WAL segment and where its next frame goes.
     pub end: Option<(PathBuf, u64)>,
     /// What stands there.
     pub tail: Tail,
@@ -54,19 +61,24 @@ pub enum Tail {
     Torn(Damage),
 }
 
-/// Counts of records: `received = completed + interrupted + open`, and `refused` apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Exchanges begun.
-    pub received: u64,
-    /// Of those, ended by themselves.
-    pub completed: u64,
-    /// Of those, ended by a stop or a crash.
-    pub interrupted: u64,
-    /// Exchanges refused before they began: their only record is a `completed` one.
-    pub refused: u64,
-    /// Records of losses.
-    pub gaps: u64,
+/// What to read, and how.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Where to begin.
+    pub begin: Begin,
+    /// Whether somebody may be writing.
+    pub patience: Patience,
+    /// Sizes of the tree whose roots are wanted.
+    pub roots_at: BTreeSet<u64>,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the first record there is, re-hashing everything that is sealed.
+    First,
+    /// Behind what is sealed: a start of the gateway takes no longer when the log is long.
+    Wal,
 }
 
 /// How patiently to look at a place that is not a record.
@@ -81,60 +93,140 @@ pub enum Patience {
 /// Reads the log of one origin. `progress` gets the bytes read so far, now and then.
 ///
 /// Fails on damage anywhere but behind the last record of the last segment; that is for the caller to judge.
-pub fn scan(dir: &Path, origin: &Origin, patience: Patience, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
-    let wal = origin.below(dir).join("wal");
-    let segments = segment::list(&wal).map_err(AuditError::at(&wal))?;
-    let mut log = Scanned {
-        next: 0,
-        link: segment::genesis(origin),
-        tally: Tally::default(),
-        open: HashMap::new(),
-        segments: segments.len(),
-        end: None,
-        tail: Tail::Clean,
-    };
-    let mut read = 0;
-    for (place, (first, path)) in segments.iter().enumerate() {
-        let until = segments.get(place + 1).map(|(first, _)| *first);
-        let part = Part { origin, path, first: *first, until };
-        part.read(&mut log, patience, &mut |bytes| progress(read + bytes))?;
-        read += log.end.as_ref().map_or(0, |(_, at)| *at);
+pub fn scan(dir: &Path, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
+    loop {
+        let layout = layout::look(&origin.below(dir))?;
+        let first = layout.first();
+        match scan_once(layout, origin, look, progress) {
+            // Pruned while it was read: what is gone is not damage.
+            Err(_) if look.patience == Patience::LookAgain && layout::look(&origin.below(dir))?.first() != first => {}
+            scanned => return scanned,
+        }
     }
-    Ok(log)
 }
 
-/// One segment of a log, and where the next one takes over.
-struct Part<'a> {
+fn scan_once(layout: Layout, origin: &Origin, look: &Look, progress: &mut dyn FnMut(u64)) -> Result<Scanned, AuditError> {
+    let Layout { sealed, wal } = layout;
+    let mut scan = Scan {
+        origin,
+        look,
+        log: Scanned {
+            first: 0,
+            tree: Frontier::new(),
+            books: Books::default(),
+            roots: BTreeMap::new(),
+            segments: 0,
+            end: None,
+            tail: Tail::Clean,
+        },
+        begun: false,
+        read: 0,
+        progress,
+    };
+    match (look.begin, sealed.last()) {
+        (Begin::First, _) => sealed.iter().try_for_each(|segment| scan.sealed(segment))?,
+        (Begin::Wal, Some(last)) => scan.skip(last)?,
+        (Begin::Wal, None) => {}
+    }
+    let mut wal = wal.into_iter().peekable();
+    while let Some(segment) = wal.next() {
+        scan.wal(segment, wal.peek().map(|next| next.first))?;
+    }
+    Ok(scan.log)
+}
+
+/// A log being read.
+struct Scan<'a> {
     origin: &'a Origin,
-    path: &'a Path,
-    first: u64,
-    until: Option<u64>,
+    look: &'a Look,
+    log: Scanned,
+    begun: bool,
+    /// Bytes of the segments behind us.
+    read: u64,
+    progress: &'a mut dyn FnMut(u64),
 }
 
-impl Part<'_> {
-    fn read(&self, log: &mut Scanned, patience: Patience, progress: &mut dyn FnMut(u64)) -> Result<(), AuditError> {
-        let io = || AuditError::at(self.path);
-        let (mut reader, header) = Reader::open(self.path).map_err(io())?.map_err(|what| self.damage(log.next, 0, what))?;
-        if self.first != log.next {
-            let what = format!("records {} to {} are missing", log.next, self.first.saturating_sub(1));
-            return Err(self.damage(log.next, 0, what).into());
+impl Scan<'_> {
+    /// Re-hashes a sealed segment: its records, the hashes beside them, and its index.
+    fn sealed(&mut self, segment: &Sealed) -> Result<(), AuditError> {
+        let [entries, tiles, index] = segment.files();
+        let held = |scan: &Scan, path: &Path, result: io::Result<_>| match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::InvalidData => {
+                Err(AuditError::from(scan.damage(path, 0, error.to_string())))
+            }
+            result => result.map_err(AuditError::at(path)),
+        };
+        let hashes = held(self, &tiles, Tiles::open(segment).and_then(|tiles| Ok((tiles.leaves()?, tiles))));
+        let (leaves, hashes) = hashes?;
+        let listed = Index::read(segment);
+        let before = listed.as_ref().map(|index| index.before.clone()).unwrap_or_default();
+        self.enter(&tiles, segment.first, &hashes.before, before)?;
+        let listed = listed.map_err(|error| self.damage(&index, 0, error.to_string()))?;
+        let mut rebuilt = index::Builder::new(segment.first, &self.log.books);
+        let mut tree = Growing::new(hashes.before.clone());
+        let mut reader = Entries::open(segment).map_err(AuditError::at(&entries))?;
+        for run in &listed.runs {
+            let bytes = reader.run(run.place).map_err(|error| self.damage(&entries, run.place.offset, error.to_string()))?;
+            for entry in bytes {
+                let at = self.log.tree.size();
+                let leaf = leaves.get((at - segment.first) as usize);
+                let leaf =
+                    leaf.ok_or_else(|| self.damage(&entries, run.place.offset, "there are more records than there were"))?;
+                self.take(entry, leaf, &entries, run.place.offset)?;
+                tree.push(*leaf);
+                rebuilt.add(entry);
+            }
+            (self.progress)(self.read + run.place.offset);
         }
-        if header.first != self.first || header.origin != self.origin.as_str() {
-            return Err(self.damage(log.next, 0, "the segment's header names another place").into());
+        if self.log.tree.size() != segment.last + 1 {
+            let what = format!("records {} to {} are missing", self.log.tree.size(), segment.last);
+            return Err(self.damage(&entries, 0, what).into());
         }
-        if header.previous != log.link {
-            return Err(self.damage(log.next, 0, "the segment does not follow from the record before it").into());
+        let first = |scan: &Scan, path: &Path, what| Damage { index: segment.first, ..scan.damage(path, 0, what) };
+        if !hashes.holds(&tree).map_err(AuditError::at(&tiles))? {
+            return Err(first(self, &tiles, "the hashes of the segment are not those of its records").into());
         }
-        let mut tries = if patience == Patience::LookAgain { 5 } else { 0 };
-        log.tail = loop {
-            if self.until == Some(log.next) {
+        let places = listed.runs.iter().map(|run| run.place).collect();
+        if rebuilt.finish(places, &self.log.books) != listed {
+            return Err(first(self, &index, "the index of the segment is not that of its records").into());
+        }
+        self.log.segments += 1;
+        self.read += entries.metadata().map_or(0, |file| file.len());
+        Ok(())
+    }
+
+    /// Takes the word of the last sealed segment for all that is sealed.
+    fn skip(&mut self, last: &Sealed) -> Result<(), AuditError> {
+        let [_, tiles, index] = last.files();
+        let listed = Index::read(last).map_err(AuditError::at(&index))?;
+        let hashes = Tiles::open(last).map_err(AuditError::at(&tiles))?;
+        let mut tree = hashes.before.clone();
+        hashes.leaves().map_err(AuditError::at(&tiles))?.into_iter().for_each(|leaf| tree.push(leaf));
+        self.enter(&tiles, tree.size(), &tree, listed.behind)?;
+        self.log.books.newest = listed.runs.into_iter().map(|run| run.to).max().unwrap_or_default();
+        Ok(())
+    }
+
+    fn wal(&mut self, segment: Open, until: Option<u64>) -> Result<(), AuditError> {
+        let Open { first, path, segment } = segment;
+        let path = path.as_path();
+        let io = || AuditError::at(path);
+        let (mut reader, header) = segment.map_err(|what| self.damage(path, 0, what))?;
+        if header.before.size() != first || header.origin != self.origin.as_str() {
+            return Err(self.damage(path, 0, "the segment's header names another place").into());
+        }
+        self.enter(path, first, &header.before, HashMap::new())?;
+        let mut tries = if self.look.patience == Patience::LookAgain { 5 } else { 0 };
+        self.log.tail = loop {
+            if until == Some(self.log.tree.size()) {
                 break Tail::Clean;
             }
             let what = match reader.advance().map_err(io())? {
-                Frame::Whole { link } => {
-                    self.take(log, link, &reader)?;
-                    if log.next.is_multiple_of(4096) {
-                        progress(reader.at());
+                Frame::Whole { leaf } => {
+                    let offset = reader.at() - (segment::FRAME_HEAD + reader.entry().len()) as u64;
+                    self.take(reader.entry(), &leaf, path, offset)?;
+                    if self.log.tree.size().is_multiple_of(4096) {
+                        (self.progress)(self.read + reader.at());
                     }
                     continue;
                 }
@@ -144,66 +236,67 @@ impl Part<'_> {
                 Frame::Bad(what) => what,
             };
             if tries == 0 {
-                break Tail::Torn(self.damage(log.next, reader.at(), what));
+                break Tail::Torn(self.damage(path, reader.at(), what));
             }
             tries -= 1;
             std::thread::sleep(Duration::from_millis(20));
             reader.refresh();
         };
-        log.end = Some((self.path.to_path_buf(), reader.at()));
-        match (&log.tail, self.until) {
+        self.log.end = Some((path.to_path_buf(), reader.at()));
+        self.log.segments += 1;
+        self.read += reader.at();
+        let size = self.log.tree.size();
+        match (&self.log.tail, until) {
             (_, None) => Ok(()),
-            (_, Some(until)) if until == log.next => Ok(()),
+            (_, Some(until)) if until == size => Ok(()),
             (Tail::Torn(damage), Some(_)) => Err(damage.clone().into()),
             (_, Some(until)) => {
-                let what = format!("records {} to {} are missing", log.next, until.saturating_sub(1));
-                Err(self.damage(log.next, reader.at(), what).into())
+                let what = format!("records {size} to {} are missing", until.saturating_sub(1));
+                Err(self.damage(path, reader.at(), what).into())
             }
         }
     }
 
-    fn take(&self, log: &mut Scanned, link: Hash, reader: &Reader) -> Result<(), AuditError> {
-        let offset = reader.at() - (segment::FRAME_HEAD + reader.entry().len()) as u64;
-        let damage = |what| AuditError::from(self.damage(log.next, offset, what));
-        if segment::link(&log.link, &segment::leaf(reader.entry())) != link {
-            return Err(damage("it does not follow from the record before it"));
+    /// Goes on to the segment that begins with `first`. Only what is read first may begin in the middle of the log.
+    fn enter(&mut self, path: &Path, first: u64, before: &Frontier, open: HashMap<String, u64>) -> Result<(), AuditError> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.log.first = first;
+            self.log.tree = before.clone();
+            self.log.books = Books::inheriting(open);
+            self.root();
         }
-        let Ok(facts) = serde_json::from_slice::<Facts>(reader.entry()) else {
-            return Err(damage("it is not a record"));
-        };
-        match (facts.kind, facts.parent) {
-            ("llm.request.received", _) => {
-                log.tally.received += 1;
-                log.open.insert(facts.id.to_string(), log.next);
-            }
-            (kind @ ("llm.request.completed" | "llm.request.interrupted"), Some(parent)) => {
-                if log.open.remove(parent).is_none() {
-                    return Err(damage("it ends an exchange that is not open"));
-                }
-                match kind {
-                    "llm.request.completed" => log.tally.completed += 1,
-                    _ => log.tally.interrupted += 1,
-                }
-            }
-            ("llm.request.completed", None) => log.tally.refused += 1,
-            ("audit.gap", _) => log.tally.gaps += 1,
-            _ => {}
+        let size = self.log.tree.size();
+        if first != size {
+            let what = format!("records {size} to {} are missing", first.saturating_sub(1));
+            return Err(self.damage(path, 0, what).into());
         }
-        log.next += 1;
-        log.link = link;
+        if *before != self.log.tree {
+            return Err(self.damage(path, 0, "the segment does not follow from the records before it").into());
+        }
         Ok(())
     }
 
-    fn damage(&self, index: u64, offset: u64, what: impl Into<String>) -> Damage {
-        Damage { origin: self.origin.clone(), index, segment: self.path.to_path_buf(), offset, what: what.into() }
+    /// Checks the next record and enters it in the books.
+    fn take(&mut self, entry: &[u8], leaf: &Hash, path: &Path, offset: u64) -> Result<(), AuditError> {
+        let index = self.log.tree.size();
+        if leaf_hash(entry) != *leaf {
+            return Err(self.damage(path, offset, "it is not what was hashed when it was written").into());
+        }
+        self.log.books.enter(index, entry).map_err(|what| self.damage(path, offset, what))?;
+        self.log.tree.push(*leaf);
+        self.root();
+        Ok(())
     }
-}
 
-/// What the books need of a record; ids are written without escapes.
-#[derive(Deserialize)]
-struct Facts<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    parent: Option<&'a str>,
+    fn root(&mut self) {
+        let tree = &self.log.tree;
+        if self.look.roots_at.contains(&tree.size()) {
+            self.log.roots.insert(tree.size(), tree.root());
+        }
+    }
+
+    fn damage(&self, path: &Path, offset: u64, what: impl Into<String>) -> Damage {
+        let index = self.log.tree.size();
+        Damage { origin: self.origin.clone(), index, segment: path.to_path_buf(), offset, what: what.into() }
+    }
 }

@@ -4,62 +4,46 @@
 //! has only data to write. All numbers are little endian.
 //!
 //! ```text
-//! header, 512 bytes   "kt-audit" | u32 version | u32 origin length | u64 first index | previous link (32) | origin
+//! header, 4096 bytes  "kt-audit" | u32 version | u32 origin length | u64 first index | 64 hashes (32 each) | origin
 //!                     zeros, and the u32 crc32c of all before in the last four bytes
-//! frame               u32 length of the entry | u32 crc32c of length, link, entry | link (32) | entry
+//! frame               u32 length of the entry | u32 crc32c of length, leaf, entry | leaf (32) | entry
 //! ```
 //!
-//! `leaf = SHA-256(0x00 || entry)`, as a leaf of an RFC 6962 tree; `link = SHA-256(0x01 || previous link || leaf)`; the link
-//! before the first record is `SHA-256(0x02 || origin)`. A frame of length zero ends a segment. A segment also ends where the
-//! next one begins: after a failed sync, records not yet acknowledged are written again to a new segment, and what the old one
-//! holds of them is void.
+//! `leaf = SHA-256(0x00 || entry)`, the leaf of an RFC 6962 tree. The hashes of the header are the tree before the first record
+//! in its compact form ([`Frontier`]), so that a segment can be checked, and records in it proved, when those before it are
+//! gone. A frame of length zero ends a segment. A segment also ends where the next one begins: after a failed sync, records not
+//! yet acknowledged are written again to a new segment, and what the old one holds of them is void.
 
-use super::origin::Origin;
-use sha2::{Digest, Sha256};
+use super::merkle::{Frontier, Hash};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Longest entry in bytes: the limit of the C2SP tile format.
 pub const MAX_ENTRY: usize = 65_535;
 /// Bytes before the first frame.
-pub const HEADER_BYTES: usize = 512;
+pub const HEADER_BYTES: usize = 4096;
 /// Bytes of a frame before its entry.
 pub const FRAME_HEAD: usize = 40;
 /// Smallest segment: a header and one longest frame must fit.
 pub const MIN_SEGMENT: u64 = 128 * 1024;
 
 const MAGIC: &[u8; 8] = b"kt-audit";
-const VERSION: u32 = 1;
+/// 1 was a chain of links, and is not read any more.
+const VERSION: u32 = 2;
+const PEAKS_AT: usize = 24;
+const ORIGIN_AT: usize = PEAKS_AT + 64 * size_of::<Hash>();
 const CRC_AT: usize = HEADER_BYTES - 4;
 /// Read ahead at once, in bytes: more than the longest frame.
 const WINDOW: usize = 128 * 1024;
 
-/// A SHA-256 value.
-pub type Hash = [u8; 32];
-
-/// The hash of one entry.
-pub fn leaf(entry: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
-}
-
-/// The link of a record, which stands for it and all before it.
-pub fn link(previous: &Hash, leaf: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(previous).chain_update(leaf).finalize().into()
-}
-
-/// The link before the first record of a log.
-pub fn genesis(origin: &Origin) -> Hash {
-    Sha256::new().chain_update([2]).chain_update(origin.as_str()).finalize().into()
-}
-
 /// Appends one frame.
-pub fn put_frame(out: &mut Vec<u8>, link: &Hash, entry: &[u8]) {
+pub fn put_frame(out: &mut Vec<u8>, leaf: &Hash, entry: &[u8]) {
     let length = (entry.len() as u32).to_le_bytes();
     out.extend_from_slice(&length);
-    out.extend_from_slice(&frame_crc(&length, link, entry).to_le_bytes());
-    out.extend_from_slice(link);
+    out.extend_from_slice(&frame_crc(&length, leaf, entry).to_le_bytes());
+    out.extend_from_slice(leaf);
     out.extend_from_slice(entry);
 }
 
@@ -68,10 +52,8 @@ pub fn put_frame(out: &mut Vec<u8>, link: &Hash, entry: &[u8]) {
 pub struct Header {
     /// Whose log.
     pub origin: String,
-    /// Index of its first record.
-    pub first: u64,
-    /// Link of the record before that.
-    pub previous: Hash,
+    /// All before its first record; its size is the index of that.
+    pub before: Frontier,
 }
 
 impl Header {
@@ -81,9 +63,11 @@ impl Header {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..16].copy_from_slice(&(self.origin.len() as u32).to_le_bytes());
-        out[16..24].copy_from_slice(&self.first.to_le_bytes());
-        out[24..56].copy_from_slice(&self.previous);
-        out[56..56 + self.origin.len()].copy_from_slice(self.origin.as_bytes());
+        out[16..24].copy_from_slice(&self.before.size().to_le_bytes());
+        for (place, peak) in out[PEAKS_AT..ORIGIN_AT].chunks_exact_mut(size_of::<Hash>()).zip(self.before.peaks()) {
+            place.copy_from_slice(peak);
+        }
+        out[ORIGIN_AT..ORIGIN_AT + self.origin.len()].copy_from_slice(self.origin.as_bytes());
         let crc = crc32c::crc32c(&out[..CRC_AT]);
         out[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -101,12 +85,14 @@ impl Header {
         if u32_at(bytes, 8) != VERSION {
             return Err("the segment is of a version this build does not know");
         }
-        let name = bytes.get(56..56 + u32_at(bytes, 12) as usize).unwrap_or_default();
+        let name = bytes[ORIGIN_AT..CRC_AT].get(..u32_at(bytes, 12) as usize).unwrap_or_default();
         let mut first = [0; 8];
         first.copy_from_slice(&bytes[16..24]);
-        let mut previous = [0; 32];
-        previous.copy_from_slice(&bytes[24..56]);
-        Ok(Header { origin: String::from_utf8_lossy(name).into_owned(), first: u64::from_le_bytes(first), previous })
+        let first = u64::from_le_bytes(first);
+        let (peaks, _) = bytes[PEAKS_AT..ORIGIN_AT].as_chunks::<32>();
+        let peaks = peaks.get(..first.count_ones() as usize).unwrap_or_default();
+        let before = Frontier::from_parts(first, peaks).ok_or("the segment's header names no tree")?;
+        Ok(Header { origin: String::from_utf8_lossy(name).into_owned(), before })
     }
 }
 
@@ -149,8 +135,8 @@ pub fn blank(path: &Path, bytes: u64) -> io::Result<File> {
 pub enum Frame {
     /// A whole frame, now in [`Reader::entry`]; the reader has moved on.
     Whole {
-        /// The link it claims.
-        link: Hash,
+        /// The leaf it claims.
+        leaf: Hash,
     },
     /// Zeros: nothing was written here.
     Blank,
@@ -175,6 +161,11 @@ impl Reader {
         let mut reader = Reader { file, at: HEADER_BYTES as u64, window: Vec::new(), window_at: 0, entry: Vec::new() };
         let header = Header::parse(reader.bytes(0, HEADER_BYTES)?);
         Ok(header.map(|header| (reader, header)))
+    }
+
+    /// What tells its file from another of the same name.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     /// Where the next frame begins, in bytes from the beginning of the file.
@@ -209,16 +200,16 @@ impl Reader {
         entry.clear();
         entry.extend_from_slice(self.bytes(self.at + FRAME_HEAD as u64, length)?);
         self.entry = entry;
-        let mut link = [0; 32];
-        link.copy_from_slice(&head[8..]);
+        let mut leaf = [0; 32];
+        leaf.copy_from_slice(&head[8..]);
         if self.entry.len() < length {
             return Ok(Frame::Bad("the segment ends inside a record"));
         }
-        if frame_crc(&head[..4], &link, &self.entry) != u32_at(&head, 4) {
+        if frame_crc(&head[..4], &leaf, &self.entry) != u32_at(&head, 4) {
             return Ok(Frame::Bad("its bytes do not match their checksum"));
         }
         self.at += (FRAME_HEAD + length) as u64;
-        Ok(Frame::Whole { link })
+        Ok(Frame::Whole { leaf })
     }
 
     /// Length of what is left from the reader's place up to the last byte that is not zero.
@@ -276,8 +267,8 @@ impl Reader {
     }
 }
 
-fn frame_crc(length: &[u8], link: &Hash, entry: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(length), link), entry)
+fn frame_crc(length: &[u8], leaf: &Hash, entry: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(length), leaf), entry)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -292,7 +283,9 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_any_changed_byte_is_seen() {
-        let header = Header { origin: "kt/test".into(), first: 7, previous: [9; 32] };
+        let mut before = Frontier::new();
+        (0..7).for_each(|n| before.push([n; 32]));
+        let header = Header { origin: "kt/test".into(), before };
         let bytes = header.encode();
         assert_eq!(Header::parse(&bytes), Ok(header));
         for place in 0..HEADER_BYTES {
@@ -300,11 +293,5 @@ mod tests {
             changed[place] ^= 0x10;
             assert!(Header::parse(&changed).is_err(), "{place}");
         }
-    }
-
-    #[test]
-    fn hashes_are_those_of_rfc_6962() {
-        // Leaf of the empty entry, from the test vectors of Certificate Transparency.
-        assert_eq!(hex::encode(leaf(b"")), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
     }
 }

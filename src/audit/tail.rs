@@ -1,9 +1,9 @@
 //! Reads the newest records of a log, and those that come after them, while a gateway may be writing.
 
 use super::AuditError;
+use super::layout::{self, Layout};
 use super::origin::Origin;
 use super::read::{Cursor, ReadError};
-use super::segment;
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -13,12 +13,11 @@ pub struct Follower(Cursor);
 impl Follower {
     /// Goes to the end of a log and returns its newest records, at most `lines`, oldest first, as they are in the log.
     pub fn new(dir: &Path, origin: &Origin, lines: usize) -> Result<(Follower, Vec<Vec<u8>>), AuditError> {
-        let wal = origin.below(dir).join("wal");
-        let segments = segment::list(&wal).map_err(AuditError::at(&wal))?;
+        let Layout { sealed, wal } = layout::look(&origin.below(dir))?;
         // Only so far back as the names of the segments say that enough records follow.
-        let end = segments.last().map_or(0, |(first, _)| *first);
-        let back = segments.iter().rposition(|(first, _)| end - first >= lines as u64).unwrap_or(0);
-        let start = segments.get(back).map_or(0, |(first, _)| *first);
+        let firsts: Vec<u64> = sealed.iter().map(|s| s.first).chain(wal.iter().map(|s| s.first)).collect();
+        let end = firsts.last().copied().unwrap_or(0);
+        let start = firsts.iter().rfind(|first| end - **first >= lines as u64).or(firsts.first()).copied().unwrap_or(0);
         let mut follower = Follower(Cursor::open(dir, origin, start));
         let mut newest = VecDeque::new();
         follower.read(&mut |entry| {

@@ -3,9 +3,9 @@
 use super::journal::{Journal, JournalSettings, MinFree, Unavailable};
 use super::origin::Origin;
 use super::record::{About, Client, Completed, Event, Outcome, Received};
-use super::scan::{Patience, Scanned, Tail, scan};
+use super::scan::{Begin, Look, Patience, Scanned, Tail};
 use super::segment::{self, Frame, Reader};
-use super::{AuditError, writer};
+use super::{AuditError, sealed, writer};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 mod damage;
+mod tree;
 
 const ORIGIN: &str = "kt/test";
 
@@ -42,7 +43,7 @@ async fn a_refused_exchange_has_one_durable_record_under_its_own_id() {
     let records = records(dir.path());
     assert_eq!((kinds(&records), &records[0]["id"]), (vec!["llm.request.completed"], &id.into()));
     assert!(records[0].get("parent").is_none());
-    assert_eq!(checked(dir.path()).tally.refused, 1);
+    assert_eq!(checked(dir.path()).books.tally.refused, 1);
 }
 
 #[tokio::test]
@@ -104,7 +105,7 @@ async fn many_exchanges_at_once_lose_nothing_and_break_no_link() {
     let mut reads = 0;
     while reads < 8 && tasks.iter().any(|task| !task.is_finished()) {
         let path = dir.path().to_path_buf();
-        let log = tokio::task::spawn_blocking(move || scan(&path, &origin(), Patience::LookAgain, &mut |_| {})).await.unwrap();
+        let log = tokio::task::spawn_blocking(move || scanned(&path, Patience::LookAgain)).await.unwrap();
         assert!(!matches!(log.unwrap().tail, Tail::Torn(_)), "a reader beside the writer sees no damage");
         reads += 1;
     }
@@ -114,7 +115,10 @@ async fn many_exchanges_at_once_lose_nothing_and_break_no_link() {
     }
     journal.close();
     let log = checked(dir.path());
-    assert_eq!((log.next, log.tally.received, log.tally.completed, log.open.len()), (12_800, 6400, 6400, 0));
+    assert_eq!(
+        (log.tree.size(), log.books.tally.received, log.books.tally.completed, log.books.open.len()),
+        (12_800, 6400, 6400, 0)
+    );
     let status = journal.status();
     assert_eq!((status.durable_index, status.queue_bytes, status.lost), (Some(12_799), 0, 0));
     assert!(status.syncs < 12_800, "a sync covers many records: {}", status.syncs);
@@ -150,7 +154,7 @@ fn a_journal_that_fails_open_records_what_it_let_pass() {
     let records = records(dir.path());
     let gap = records.iter().find(|record| record["type"] == "audit.gap").unwrap();
     assert_eq!((&gap["count"], &gap["reason"]), (&3.into(), &Unavailable::QUEUE_FULL.0.into()));
-    assert_eq!(checked(dir.path()).tally.gaps, 1);
+    assert_eq!(checked(dir.path()).books.tally.gaps, 1);
 }
 
 #[test]
@@ -220,31 +224,54 @@ fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// What a crash would leave: the files as they are now.
+/// What a crash would leave: the files as they are now, but for the signature.
 fn snapshot(dir: &Path) -> TempDir {
     let copy = scratch();
-    std::fs::create_dir_all(wal(copy.path())).unwrap();
-    for (first, path) in segment::list(&wal(dir)).unwrap() {
-        std::fs::copy(path, segment::path(&wal(copy.path()), first)).unwrap();
+    for path in files(dir) {
+        let to = copy.path().join(path.strip_prefix(dir).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(path, to).unwrap();
     }
     copy
 }
 
+/// The files that hold records, and those beside them.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let sealed = sealed::list(&dir.join(ORIGIN)).unwrap();
+    let sealed = sealed.iter().flat_map(|segment| segment.files());
+    sealed.chain(segment::list(&wal(dir)).unwrap().into_iter().map(|(_, path)| path)).collect()
+}
+
+fn scanned(dir: &Path, patience: Patience) -> Result<Scanned, AuditError> {
+    let look = Look { begin: Begin::First, patience, roots_at: Default::default() };
+    super::scan::scan(dir, &origin(), &look, &mut |_| {})
+}
+
 fn checked(dir: &Path) -> Scanned {
-    let log = scan(dir, &origin(), Patience::LookAgain, &mut |_| {}).unwrap();
+    let log = scanned(dir, Patience::LookAgain).unwrap();
     assert_eq!(log.tail, Tail::Clean);
     log
 }
 
 fn records(dir: &Path) -> Vec<serde_json::Value> {
-    let mut records = Vec::new();
+    entries(dir).iter().map(|entry| serde_json::from_slice(entry).unwrap()).collect()
+}
+
+fn entries(dir: &Path) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    for segment in sealed::list(&dir.join(ORIGIN)).unwrap() {
+        let mut reader = sealed::entries::Reader::open(&segment).unwrap();
+        for run in sealed::index::Index::read(&segment).unwrap().runs {
+            entries.extend(reader.run(run.place).unwrap().map(<[u8]>::to_vec));
+        }
+    }
     for (_, path) in segment::list(&wal(dir)).unwrap() {
         let (mut reader, _) = Reader::open(&path).unwrap().unwrap();
         while let Frame::Whole { .. } = reader.advance().unwrap() {
-            records.push(serde_json::from_slice(reader.entry()).unwrap());
+            entries.push(reader.entry().to_vec());
         }
     }
-    records
+    entries
 }
 
 fn kinds(records: &[serde_json::Value]) -> Vec<&str> {

@@ -10,9 +10,11 @@
 
 use super::entry::{Gap, Head, Source, encode};
 use super::journal::{MinFree, Unavailable};
+use super::merkle::{Frontier, leaf_hash};
 use super::origin::Origin;
 use super::queue::{Entry, Loss, Queue, Work};
-use super::segment::{self, FRAME_HEAD, HEADER_BYTES, Hash, Header, MIN_SEGMENT};
+use super::segment::{self, FRAME_HEAD, HEADER_BYTES, Header, MIN_SEGMENT};
+use super::vault::Vault;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -49,19 +51,29 @@ pub(super) struct Segment {
 
 impl Store {
     /// A new segment, complete with its header and its name in the directory, all durable.
-    pub(super) fn create(&mut self, first: u64, previous: Hash) -> io::Result<Segment> {
+    pub(super) fn create(&mut self, before: &Frontier) -> io::Result<Segment> {
         let capacity = self.segment_bytes.max(MIN_SEGMENT);
         let blank = self.wal.join("next.tmp");
         let spare = self.spare.take().and_then(|thread| thread.join().ok()).and_then(Result::ok);
         let file = spare.map_or_else(|| segment::blank(&blank, capacity), Ok)?;
-        let header = Header { origin: self.origin.as_str().to_string(), first, previous };
+        let header = Header { origin: self.origin.as_str().to_string(), before: before.clone() };
         file.write_all_at(&header.encode(), 0)?;
         file.sync_data()?;
-        std::fs::rename(&blank, segment::path(&self.wal, first))?;
+        std::fs::rename(&blank, segment::path(&self.wal, before.size()))?;
         File::open(&self.wal)?.sync_all()?;
         let make = move || segment::blank(&blank, capacity);
         self.spare = std::thread::Builder::new().name("audit-spare".into()).spawn(make).ok();
         Ok(Segment { file: Arc::new(file), at: HEADER_BYTES as u64, capacity })
+    }
+
+    /// Puts aside every segment that begins behind an index: of records that are not acknowledged and will be written anew.
+    fn retire_behind(&self, first: u64) -> io::Result<()> {
+        for (begins, path) in segment::list(&self.wal)? {
+            if begins > first {
+                std::fs::rename(&path, path.with_extension("void"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the spare up.
@@ -82,17 +94,16 @@ pub(super) struct Handoff {
 struct Pending {
     /// Files written to since their last sync, in order.
     dirty: Vec<Arc<File>>,
-    /// Records not yet acknowledged, the first with index `durable`, each with its link.
-    unacked: VecDeque<(Entry, Hash)>,
-    /// All records before this index are written.
-    written: u64,
-    /// All records before this index are on disk.
-    durable: u64,
-    durable_link: Hash,
+    /// Records not yet acknowledged: those behind `durable`.
+    unacked: VecDeque<Entry>,
+    /// All that is written.
+    written: Frontier,
+    /// All that is on disk.
+    durable: Frontier,
     /// A sync failed; the framing thread writes `unacked` anew.
     fault: bool,
     /// How often a new segment took over from a failed one.
-    epoch: u64,
+    generation: u64,
     /// Since the last success.
     failures: u32,
     finished: bool,
@@ -110,15 +121,14 @@ pub(super) struct Progress {
 }
 
 impl Handoff {
-    pub(super) fn new(durable: u64, durable_link: Hash) -> Handoff {
+    pub(super) fn new(durable: Frontier) -> Handoff {
         let state = Pending {
             dirty: Vec::new(),
             unacked: VecDeque::new(),
-            written: durable,
+            written: durable.clone(),
             durable,
-            durable_link,
             fault: false,
-            epoch: 0,
+            generation: 0,
             failures: 0,
             finished: false,
             syncs: 0,
@@ -129,8 +139,8 @@ impl Handoff {
 
     pub(super) fn progress(&self) -> Progress {
         let state = self.lock();
-        let oldest = state.unacked.front().map(|(entry, _)| entry.pushed);
-        Progress { durable: state.durable, syncs: state.syncs, sync_time: state.sync_time, oldest }
+        let oldest = state.unacked.front().map(|entry| entry.pushed);
+        Progress { durable: state.durable.size(), syncs: state.syncs, sync_time: state.sync_time, oldest }
     }
 
     /// Counts a failure; true when it is the second in a row and the journal is at its end.
@@ -152,19 +162,17 @@ impl Handoff {
 
     /// Forgets what is durable now and returns what it weighed. A sync that began before a new segment took over says nothing
     /// of that one and is passed over.
-    fn settle(&self, epoch: u64, upto: u64, took: Duration) -> usize {
+    fn settle(&self, generation: u64, upto: Frontier, took: Duration) -> usize {
         let mut state = self.lock();
         let mut weight = 0;
-        if state.epoch != epoch {
+        if state.generation != generation {
             return weight;
         }
-        while state.durable < upto
-            && let Some((entry, link)) = state.unacked.pop_front()
-        {
+        let fresh = upto.size().saturating_sub(state.durable.size()).min(state.unacked.len() as u64);
+        for entry in state.unacked.drain(..fresh as usize) {
             weight += entry.weight();
-            state.durable_link = link;
-            state.durable += 1;
         }
+        state.durable = upto;
         state.failures = 0;
         state.syncs += 1;
         state.sync_time += took;
@@ -173,14 +181,19 @@ impl Handoff {
     }
 
     /// A sync failed: asks for a new segment, if none has taken over since. False when the journal is at its end.
-    fn spoil(&self, epoch: u64, error: &io::Error) -> bool {
+    fn spoil(&self, generation: u64, error: &io::Error) -> bool {
         let mut state = self.lock();
-        if state.epoch != epoch {
+        if state.generation != generation {
             return true;
         }
         state.fault = true;
         drop(state);
         !self.fails("sync", error)
+    }
+
+    /// The tree over all that is on disk.
+    pub(super) fn durable(&self) -> Frontier {
+        self.lock().durable.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -199,12 +212,10 @@ pub(super) struct Framer {
     pub(super) source: Arc<Source>,
     pub(super) store: Store,
     pub(super) segment: Segment,
-    /// Link and index of the record that comes next.
-    pub(super) link: Hash,
-    pub(super) next: u64,
+    /// The tree over all that was framed.
+    pub(super) tree: Frontier,
+    pub(super) vault: Vault,
     pub(super) min_free: MinFree,
-    /// Held as long as this thread may write.
-    pub(super) lock: File,
 }
 
 impl Framer {
@@ -240,39 +251,32 @@ impl Framer {
         let mut state = self.handoff.lock();
         state.finished = true;
         self.handoff.changed.notify_all();
-        drop(state);
-        drop(self.lock);
     }
 
-    /// Links, keeps, frames and writes a batch.
+    /// Keeps, frames and writes a batch.
     fn write(&mut self, batch: &mut Vec<Entry>) -> io::Result<()> {
-        let mut link = self.link;
-        let linked: Vec<(Entry, Hash)> = batch
-            .drain(..)
-            .map(|entry| {
-                link = segment::link(&link, &entry.leaf);
-                (entry, link)
-            })
-            .collect();
         // Kept before the first byte is written: a failure half way loses none of them.
-        self.handoff.lock().unacked.extend(linked.iter().cloned());
-        let mut buffer = Vec::with_capacity(WRITE_BYTES.min(linked.len() * 1024));
-        for (entry, link) in &linked {
-            self.frame(&mut buffer, entry, link)?;
+        self.handoff.lock().unacked.extend(batch.iter().cloned());
+        let mut buffer = Vec::with_capacity(WRITE_BYTES.min(batch.len() * 1024));
+        for entry in batch.drain(..) {
+            self.frame(&mut buffer, &entry)?;
         }
         self.flush(&mut buffer)
     }
 
-    fn frame(&mut self, buffer: &mut Vec<u8>, entry: &Entry, link: &Hash) -> io::Result<()> {
+    fn frame(&mut self, buffer: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
         let needed = (FRAME_HEAD + entry.bytes.len()) as u64;
         if self.segment.at + buffer.len() as u64 + needed > self.segment.capacity {
             self.flush(buffer)?;
-            self.segment = self.store.create(self.next, self.link)?;
+            self.segment = self.store.create(&self.tree)?;
+            self.vault.begin(self.tree.size());
         }
-        segment::put_frame(buffer, link, &entry.bytes);
-        self.link = *link;
-        self.next += 1;
-        if buffer.len() >= WRITE_BYTES { self.flush(buffer) } else { Ok(()) }
+        if let Some(deposit) = &entry.deposit {
+            self.vault.put(self.tree.size(), deposit);
+        }
+        segment::put_frame(buffer, &entry.leaf, &entry.bytes);
+        self.tree.push(entry.leaf);
+        if buffer.len() + self.vault.waiting() >= WRITE_BYTES { self.flush(buffer) } else { Ok(()) }
     }
 
     /// Writes the buffer and hands it to the sync thread.
@@ -280,34 +284,40 @@ impl Framer {
         if buffer.is_empty() {
             return Ok(());
         }
+        let deposited = self.vault.flush()?;
+        self.vault.limit(self.tree.size());
         self.segment.file.write_all_at(buffer, self.segment.at)?;
         self.segment.at += buffer.len() as u64;
         buffer.clear();
         let mut state = self.handoff.lock();
-        if !state.dirty.last().is_some_and(|file| Arc::ptr_eq(file, &self.segment.file)) {
-            state.dirty.push(self.segment.file.clone());
+        for file in deposited.iter().chain([&self.segment.file]) {
+            if !state.dirty.iter().any(|dirty| Arc::ptr_eq(dirty, file)) {
+                state.dirty.push(file.clone());
+            }
         }
-        state.written = self.next;
+        state.written.clone_from(&self.tree);
         self.handoff.changed.notify_all();
         Ok(())
     }
 
     /// Writes everything unacknowledged to a new segment, which takes over from there.
     fn reappend(&mut self) -> io::Result<()> {
-        let (entries, first, previous) = {
+        let entries = {
             let mut state = self.handoff.lock();
             // The sync thread keeps off until the new segment holds something.
             state.fault = true;
-            state.epoch += 1;
+            state.generation += 1;
             state.dirty.clear();
-            state.written = state.durable;
-            (state.unacked.iter().cloned().collect::<Vec<_>>(), state.durable, state.durable_link)
+            state.written = state.durable.clone();
+            self.tree = state.durable.clone();
+            state.unacked.iter().cloned().collect::<Vec<_>>()
         };
-        self.segment = self.store.create(first, previous)?;
-        (self.next, self.link) = (first, previous);
+        self.store.retire_behind(self.tree.size())?;
+        self.segment = self.store.create(&self.tree)?;
+        self.vault.anew(self.tree.size());
         let mut buffer = Vec::new();
-        for (entry, link) in &entries {
-            self.frame(&mut buffer, entry, link)?;
+        for entry in &entries {
+            self.frame(&mut buffer, entry)?;
         }
         self.flush(&mut buffer)?;
         self.handoff.lock().fault = false;
@@ -330,7 +340,7 @@ impl Framer {
     /// Waits for the sync thread: true when all is durable or never will be, false when it asks for a new segment.
     fn is_settled(&self) -> bool {
         let mut state = self.handoff.lock();
-        while !state.finished && !state.fault && state.durable < state.written {
+        while !state.finished && !state.fault && state.durable.size() < state.written.size() {
             state = self.handoff.wait(state);
         }
         state.finished || !state.fault
@@ -341,7 +351,7 @@ impl Framer {
         let gap = Gap { count, bytes: None, from, to, reason };
         let head = Head { id: Uuid::now_v7(), kind: Gap::KIND, parent: None, time: SystemTime::now() };
         let bytes = encode(&self.source, &head, &gap);
-        let leaf = segment::leaf(&bytes);
+        let leaf = leaf_hash(&bytes);
         self.queue.push_own(bytes, leaf);
     }
 
@@ -357,20 +367,21 @@ impl Framer {
 pub(super) fn run_sync(queue: &Arc<Queue>, handoff: &Handoff, sync: &Sync, pause: Duration) {
     let mut state = handoff.lock();
     loop {
-        while !state.finished && (state.fault || state.written == state.durable) {
+        while !state.finished && (state.fault || state.written.size() == state.durable.size()) {
             state = handoff.wait(state);
         }
         if state.finished {
             return;
         }
-        let (files, upto, epoch) = (std::mem::take(&mut state.dirty), state.written, state.epoch);
+        let (files, upto, generation) = (std::mem::take(&mut state.dirty), state.written.clone(), state.generation);
+        let durable = upto.size();
         drop(state);
         let began = Instant::now();
         let synced = files.iter().try_for_each(|file| sync(file));
         let took = began.elapsed();
         match synced {
-            Ok(()) => queue.settle(upto, handoff.settle(epoch, upto, took)),
-            Err(error) if handoff.spoil(epoch, &error) => queue.ask_reappend(),
+            Ok(()) => queue.settle(durable, handoff.settle(generation, upto, took)),
+            Err(error) if handoff.spoil(generation, &error) => queue.ask_reappend(),
             Err(_) => return queue.shut(Unavailable::WRITE_FAILED, true),
         }
         std::thread::sleep(pause.saturating_sub(began.elapsed()));

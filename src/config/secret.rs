@@ -1,14 +1,15 @@
 //! Where a secret is, and the secret itself: a value that can be used but not shown.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 /// Where a secret is. The configuration never holds the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SecretRef {
     /// An environment variable.
     Env(String),

@@ -3,6 +3,8 @@
 use super::exchange::{Admitted, Exchange, Phase};
 use super::record::{self, Ending};
 use super::relay::Relay;
+use super::{admit, evidence, shown};
+use crate::audit::Journal;
 use crate::audit::record::Outcome;
 use crate::metrics::METRICS;
 use crate::upstream::Attempt;
@@ -12,7 +14,7 @@ use pingora_proxy::Session;
 use std::time::Instant;
 
 /// Seals the record and counts. Runs once: the exchange is [`Phase::Settled`] afterwards.
-pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
+pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange, journal: &Journal) {
     let phase = std::mem::replace(&mut exchange.phase, Phase::Settled);
     let (mut admitted, mut relay) = match phase {
         // A stream that nobody came to go on with is an answer all the same.
@@ -21,7 +23,8 @@ pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange)
             (admitted, broken)
         }
         Phase::Answering(admitted, relay) => (admitted, Some(relay)),
-        Phase::Arrived | Phase::Settled => return,
+        Phase::Arrived => return note_access(session, exchange, journal),
+        Phase::Settled => return,
     };
     if let Some(race) = admitted.race.take() {
         race.give_up(&mut admitted.plan);
@@ -40,14 +43,35 @@ pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange)
         let outcome = attempt.failure.map_or("answered", |f| f.as_str());
         METRICS.attempts.with_label_values(&[&*attempt.target, outcome]).inc();
     }
+    let bytes = exchange.facts.request_bytes + relay.as_ref().map_or(0, |relay| relay.tally.bytes);
+    let kept = if exchange.gateway.keep.keeps() { bytes as usize } else { 0 };
+    admitted.ticket.enclose(admit::aside(kept, || evidence::close(exchange, relay.as_deref(), false)));
     let completed = record::completed(exchange, ending, relay.as_deref(), admitted.plan.attempts());
     access_log(exchange, ending);
     admitted.ticket.complete(completed);
 }
 
+/// Paths that load balancers ask for every second: recording that they were told "ready" would bury everything else.
+const PROBES: [&str; 4] = ["/healthz", "/readyz", "/health", "/v1/tcp_warming"];
+
+/// Records what was not for a model, where the config asks for all access. Refused requests for a model have a record already.
+fn note_access(session: &Session, exchange: &Exchange, journal: &Journal) {
+    let wanted = exchange.gateway.audit.as_ref().is_some_and(|audit| audit.log_all_access);
+    let status = written(session);
+    let probe = status.is_some_and(|status| status < 400) && PROBES.contains(&&*exchange.facts.path);
+    if wanted && !probe && exchange.facts.endpoint.is_none() {
+        journal.note_if_room(record::access(exchange, session.req_header().method.as_str(), status));
+    }
+}
+
+/// The status the caller got.
+fn written(session: &Session) -> Option<u16> {
+    session.response_written().filter(|head| !head.status.is_informational()).map(|head| head.status.as_u16())
+}
+
 /// How it ended for the caller.
 fn ending(session: &Session, error: Option<&Error>, exchange: &Exchange, admitted: &Admitted, relay: Option<&Relay>) -> Ending {
-    let status = session.response_written().filter(|head| !head.status.is_informational()).map(|head| head.status.as_u16());
+    let status = written(session);
     let caller_left = error.is_some_and(|e| e.esource() == &ErrorSource::Downstream) && exchange.facts.refused.is_none();
     let outcome = match relay {
         _ if exchange.facts.refused.as_ref().is_some_and(|r| r.status < 500) => Outcome::Denied,
@@ -139,7 +163,7 @@ fn access_log(exchange: &Exchange, ending: Ending) {
         ending.outcome.as_str(),
         record::verdict(facts),
         facts.served.as_ref().map_or("-", |s| &*s.target),
-        facts.served.as_ref().map_or("-", |s| &*s.model),
+        facts.served.as_ref().map_or("-".into(), |s| shown::name(&s.model)),
         facts.began.map_or(0.0, |b| b.elapsed().as_secs_f64() * 1e3),
     );
 }

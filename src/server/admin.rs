@@ -54,8 +54,16 @@ impl Admin {
         METRICS.audit_queue_bytes.set(status.queue_bytes as i64);
         METRICS.audit_last_index.set(status.last_index.map_or(-1, |i| i as i64));
         METRICS.audit_durable_index.set(status.durable_index.map_or(-1, |i| i as i64));
-        METRICS.audit_records.reset();
-        METRICS.audit_records.inc_by(status.records);
+        METRICS.audit_signed.set(status.signed as i64);
+        METRICS.audit_lag.set(status.lag.as_secs_f64());
+        for (counter, now) in
+            [(&METRICS.audit_records, status.records), (&METRICS.audit_syncs, status.syncs), (&METRICS.audit_lost, status.lost)]
+        {
+            counter.reset();
+            counter.inc_by(now);
+        }
+        METRICS.audit_sync_seconds.reset();
+        METRICS.audit_sync_seconds.inc_by(status.sync_time.as_secs_f64());
         // As it is now, and nothing of targets that a reload took away.
         METRICS.target_state.reset();
         for target in self.gateway.load().targets() {

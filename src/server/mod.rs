@@ -104,7 +104,7 @@ pub fn run(run: &Run) -> Result<(), RunError> {
         config: gateway.stamp.clone(),
         listen: vec![run.listen.to_string(), run.admin_listen.to_string()],
     });
-    greet(run, &gateway, simulator.as_ref());
+    greet(run, &gateway, &journal, simulator.as_ref());
     let gateway = Arc::new(ArcSwap::from_pointee(gateway));
     serve(run, options, gateway, Records { journal, sinks }, tls, simulator);
     Ok(())
@@ -224,7 +224,7 @@ fn journal(gateway: &Gateway, run: &Run) -> Result<Journal, RunError> {
         log::warn!("no audit-logger in the chain: no audit log is written");
         return Ok(Journal::disabled());
     };
-    beside::open(&run.audit_dir, &Origin::of_this_host(), &settings(config))
+    beside::open(&run.audit_dir, &Origin::of_this_host(), &settings(config)?)
         .map_err(|e| RunError::other(format!("cannot open the audit log in {}", run.audit_dir.display()))(&e))
 }
 
@@ -236,17 +236,21 @@ fn sinks(gateway: &Gateway, run: &Run, journal: &Journal) -> Result<Option<Sinks
         .map_err(|e| RunError::other("cannot start the sinks of the audit log")(&e))
 }
 
-fn settings(config: &AuditLoggerConfig) -> JournalSettings {
-    JournalSettings {
+fn settings(config: &AuditLoggerConfig) -> Result<JournalSettings, RunError> {
+    let signing_key = config.signing_key_ref.as_ref().map(|key| key.resolve(&|name| std::env::var(name).ok())).transpose();
+    Ok(JournalSettings {
         immutable: config.immutable,
         max_wait: Duration::from_millis(config.max_wait_ms.into()),
         commit_interval: Duration::from_millis(config.commit_interval_ms.into()),
         min_free: MinFree { bytes: config.min_free.bytes, percent: config.min_free.percent.into() },
+        retention: Duration::from_secs(24 * 3600) * config.retention_days,
+        log_all_access: config.log_all_access,
+        signing_key: signing_key.map_err(|e| RunError::other("the audit log's `signing_key_ref`")(&e))?,
         ..JournalSettings::default()
-    }
+    })
 }
 
-fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
+fn greet(run: &Run, gateway: &Gateway, journal: &Journal, simulator: Option<&Simulator>) {
     let scheme = if run.tls.is_some() { "https" } else { "http" };
     let at = match run.listen.ip().is_unspecified() {
         true => format!("localhost:{}", run.listen.port()),
@@ -258,7 +262,7 @@ fn greet(run: &Run, gateway: &Gateway, simulator: Option<&Simulator>) {
         eprintln!("  target {}: {state}", target.id);
     }
     if gateway.audit.is_some() {
-        eprintln!("  audit log in {}", run.audit_dir.display());
+        eprintln!("  audit log in {}, signed by {}", run.audit_dir.display(), journal.verifier_key().unwrap_or_default());
     }
     for sink in gateway.audit.iter().flat_map(|audit| &audit.sinks) {
         eprintln!("  audit sink {}", sink.name);

@@ -78,7 +78,7 @@ impl Log {
 
     /// Writes the whole log anew.
     fn write(&self, entries: u64, salt: &str) {
-        let header = segment::Header { origin: self.origin.to_string(), first: 0, previous: [0; 32] };
+        let header = segment::Header { origin: self.origin.to_string(), before: Default::default() };
         let mut bytes = header.encode().to_vec();
         for index in 0..entries {
             segment::put_frame(&mut bytes, &[0; 32], &entry(index, salt));

@@ -1,10 +1,12 @@
 //! What breaks: bytes, files, disks and processes.
 
 use super::super::journal::{Journal, JournalSettings, MinFree, Unavailable};
+use super::super::note::Signer;
 use super::super::record::Received;
-use super::super::scan::{Patience, Scanned, Tail, scan};
+use super::super::scan::{Patience, Scanned, Tail};
 use super::super::segment::{self, Frame, Reader};
 use super::super::tail::Follower;
+use super::super::verify::{Trust, verify};
 use super::super::{AuditError, recover, writer};
 use super::*;
 use proptest::prelude::*;
@@ -27,12 +29,12 @@ fn a_crash_leaves_orphans_that_the_next_start_ends() {
         open
     });
     let crashed = snapshot(dir.path());
-    assert_eq!(checked(crashed.path()).open.len(), 1);
+    assert_eq!(checked(crashed.path()).books.open.len(), 1);
     reopen(crashed.path()).close();
     let records = records(crashed.path());
     let last = records.last().unwrap();
     assert_eq!((&last["type"], &last["parent"]), (&"llm.request.interrupted".into(), &open.id().to_string().into()));
-    let tally = checked(crashed.path()).tally;
+    let tally = checked(crashed.path()).books.tally;
     assert_eq!((tally.received, tally.completed, tally.interrupted), (2, 1, 1));
 }
 
@@ -47,12 +49,12 @@ fn segments_rotate_and_the_chain_goes_through_them() {
     journal.close();
     let log = checked(dir.path());
     assert!(log.segments > 2, "{}", log.segments);
-    assert_eq!((log.next, log.tally.completed, log.open.len()), (900, 450, 0));
-    for (_, path) in segment::list(&wal(dir.path())).unwrap().iter().rev().skip(1) {
+    assert_eq!((log.tree.size(), log.books.tally.completed, log.books.open.len()), (900, 450, 0));
+    for path in files(dir.path()).iter().rev().skip(1) {
         let copy = snapshot(dir.path());
         std::fs::remove_file(copy.path().join(path.strip_prefix(dir.path()).unwrap())).unwrap();
-        let error = scan(copy.path(), &origin(), Patience::None, &mut |_| {}).unwrap_err().to_string();
-        assert!(error.contains("missing"), "{error}");
+        let error = verify(copy.path(), &origin(), &Trust::default(), &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("missing") || error.contains("No such file") || error.contains("not open"), "{error}");
     }
 }
 
@@ -89,7 +91,7 @@ fn flipping_any_byte_fails_verify_at_that_index() {
     let strategy = (0..used, 1u8..);
     let outcome = runner.run(&strategy, |(place, mask)| {
         flip(&path, place, mask);
-        let found = scan(dir.path(), &origin(), Patience::None, &mut |_| {});
+        let found = scanned(dir.path(), Patience::None);
         let mut byte = [0];
         File::open(&path).unwrap().read_exact_at(&mut byte, place).unwrap();
         flip(&path, place, mask);
@@ -115,6 +117,8 @@ fn a_tail_torn_at_any_byte_leaves_every_record_before_it() {
         }
     });
     journal.close();
+    // What is torn here was never signed.
+    std::fs::remove_file(super::super::checkpoints::newest_path(&dir.path().join(ORIGIN))).unwrap();
     let path = segment::path(&wal(dir.path()), 0);
     let places = places(&path);
     let (last, used) = (places[places.len() - 2], *places.last().unwrap());
@@ -124,8 +128,9 @@ fn a_tail_torn_at_any_byte_leaves_every_record_before_it() {
         let mut bytes = whole.clone();
         bytes[torn as usize..used as usize].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        let recovered = recover::recover(dir.path(), &origin(), segment::MIN_SEGMENT).unwrap();
-        assert_eq!((recovered.next, recovered.segment.at), (places.len() as u64 - 2, last), "torn at {torn}");
+        let recovered =
+            recover::recover(dir.path(), &origin(), segment::MIN_SEGMENT, &|_, name| Signer::from_seed(name, &[7; 32])).unwrap();
+        assert_eq!((recovered.tree.size(), recovered.segment.at), (places.len() as u64 - 2, last), "torn at {torn}");
         assert_eq!(recovered.orphans.len(), 1);
         assert_eq!(recovered.cut.is_some(), torn > last);
         assert!(std::fs::read(&path).unwrap()[last as usize..].iter().all(|byte| *byte == 0));
@@ -184,7 +189,7 @@ fn a_failed_sync_moves_what_is_not_acknowledged_to_a_new_segment() {
         });
         journal.close();
         let log = checked(dir.path());
-        assert_eq!((log.segments, log.next, log.tally.completed), (segments, 20, 10));
+        assert_eq!((log.segments, log.tree.size(), log.books.tally.completed), (segments, 20, 10));
         assert_eq!(told + follower.news().unwrap().len(), 20, "a follower is told each record once");
         assert_eq!(journal.status().lost, 0);
     }
@@ -250,7 +255,7 @@ fn what_was_acknowledged_survives_kill_9() {
         let records = records(dir.path());
         let written: HashSet<&str> = records.iter().filter_map(|record| record["id"].as_str()).collect();
         assert!(acknowledged.iter().all(|id| written.contains(id.as_str())));
-        assert!(checked(dir.path()).open.is_empty());
+        assert!(checked(dir.path()).books.open.is_empty());
     }
 }
 
