@@ -28,24 +28,24 @@ pub(super) struct Place {
 }
 
 impl Bookmark {
-    /// The bookmark of the sink `name` in the log of `origin` below `dir`, and whether there was one.
+    /// The bookmark of the sink `name` in the log of `origin` below `dir`; at the beginning when there is none.
     ///
     /// # Errors
     /// The file cannot be read, or holds something else.
-    pub fn open(dir: &Path, origin: &Origin, name: &str) -> Result<(Bookmark, bool), AuditError> {
+    pub fn open(dir: &Path, origin: &Origin, name: &str) -> Result<Bookmark, AuditError> {
         let path = origin.below(dir).join("sinks").join(format!("{name}.cursor"));
-        let (at, found) = match std::fs::read_to_string(&path) {
+        let at = match std::fs::read_to_string(&path) {
             Ok(text) => match Place::parse(&text) {
-                Some(at) => (at, true),
+                Some(at) => at,
                 None => {
                     let what = "it does not say how far the sink is; remove it and the sink itself is asked";
                     return Err(AuditError::at(&path)(io::Error::new(ErrorKind::InvalidData, what)));
                 }
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => (Place::default(), false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Place::default(),
             Err(error) => return Err(AuditError::at(&path)(error)),
         };
-        Ok((Bookmark { path, at }, found))
+        Ok(Bookmark { path, at })
     }
 
     /// How far the sink is.
@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn a_place_outlives_the_process_and_nonsense_is_not_taken_for_one() {
         let (dir, origin) = (tempfile::tempdir().unwrap(), Origin::parse("kt/test").unwrap());
-        let (mut mark, found) = Bookmark::open(dir.path(), &origin, "archive").unwrap();
-        assert_eq!((mark.at(), found), (Place::default(), false));
+        let mut mark = Bookmark::open(dir.path(), &origin, "archive").unwrap();
+        assert_eq!(mark.at(), Place::default());
         for at in [Place { next: 0, sending: Some(9) }, Place { next: 10, sending: None }] {
             mark.set(at).unwrap();
-            assert_eq!(Bookmark::open(dir.path(), &origin, "archive").unwrap(), (mark.clone(), true));
+            assert_eq!(Bookmark::open(dir.path(), &origin, "archive").unwrap(), mark);
         }
         for text in ["", "next", "next x\n", "next 5\nsending 4\n", "next 5\nsending\n", "next 5\nsending 6\nmore\n"] {
             std::fs::write(&mark.path, text).unwrap();

@@ -8,8 +8,12 @@ use crate::audit::AuditError;
 use crate::audit::origin::Origin;
 use crate::audit::read::{Cursor, ReadError, Stop};
 use crate::metrics::METRICS;
+use log::Level;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// More than any bundle, in bytes of entries.
+const LARGEST: usize = 16 << 20;
 
 /// One log on its way to one sink.
 pub(super) struct Courier {
@@ -79,7 +83,9 @@ impl Courier {
                 METRICS.audit_sink_failures.with_label_values(&[&self.name]).inc();
                 let asked = if let Failure::Later { after, .. } = &failure { *after } else { None };
                 let pause = self.backoff.pause(asked, chance);
-                log::warn!("audit sink {} ({}): {failure}; next try in {:.1} s", self.name, self.origin, pause.as_secs_f64());
+                let level = if let Failure::Conflict(_) = failure { Level::Error } else { Level::Warn };
+                let (name, origin, seconds) = (&self.name, &self.origin, pause.as_secs_f64());
+                log::log!(level, "audit sink {name} ({origin}): {failure}; next try in {seconds:.1} s");
                 Step::Failed(pause)
             }
         };
@@ -105,27 +111,31 @@ impl Courier {
         Ok(Step::Delivered { more })
     }
 
-    /// Finds out where to go on: from the bookmark, or by asking the sink when there is none.
+    /// Finds out where to go on: at the bookmark, unless the sink itself has more.
+    ///
+    /// It has when the process died before that was written down, and when the bookmark is lost. It has what this log never had
+    /// when the disk was set back to an older state, or is a new one: then nothing more may be mixed in.
     async fn find(&mut self, bound: u64) -> Result<Way, Failure> {
-        let (mut bookmark, found) = Bookmark::open(&self.dir, &self.origin, &self.name).map_err(own)?;
-        if !found {
-            self.destination.ready().await?;
-            let next = match self.destination.newest(&self.origin).await? {
-                None => 0,
-                Some(newest) => self.recognised(&newest, bound)?,
-            };
+        let mut bookmark = Bookmark::open(&self.dir, &self.origin, &self.name).map_err(own)?;
+        self.destination.ready().await?;
+        if let Some(newest) = self.destination.newest(&self.origin, bookmark.at().next).await? {
+            let next = self.recognised(&newest, bound)?;
             bookmark.set(Place { next, sending: None }).map_err(own)?;
         }
         let at = bookmark.at();
         let mut cursor = Cursor::open(&self.dir, &self.origin, at.next);
         let bundle = match at.sending {
             None => None,
-            Some(last) => match read(&mut cursor, last.saturating_add(1), usize::MAX, &self.origin) {
+            Some(last) => match read(&mut cursor, last.saturating_add(1), LARGEST, &self.origin) {
                 Ok((bundle, _)) if bundle.end() > last => Some(bundle),
                 // Nobody will ever ask for it again.
                 Err(Unread::Gone(_)) => None,
                 Err(Unread::Failed(failure)) => return Err(failure),
-                Ok((bundle, _)) => return Err(missing(bundle.end())),
+                Ok((bundle, Stop::End)) => return Err(missing(bundle.end())),
+                Ok((_, Stop::Full)) => {
+                    let why = "the bookmark speaks of a bundle larger than any of ours; remove it".to_owned();
+                    return Err(Failure::Later { why, after: None });
+                }
             },
         };
         Ok(Way { bookmark, cursor, bundle })

@@ -17,8 +17,9 @@ pub(super) trait Destination: Send {
     /// Connects, unless connected, and returns the most bytes of entries a bundle may have.
     async fn ready(&mut self) -> Result<usize, Failure>;
 
-    /// The bundle it holds that reaches furthest into a log; `None` when there is none, or it cannot tell.
-    async fn newest(&mut self, origin: &Origin) -> Result<Option<Bundle>, Failure>;
+    /// The bundle it holds that reaches furthest into a log, of those that begin at index `from` or behind; `None` when there is
+    /// none, or it cannot tell.
+    async fn newest(&mut self, origin: &Origin, from: u64) -> Result<Option<Bundle>, Failure>;
 
     /// Hands a bundle over. When this returns `Ok`, it is kept there. The same bundle handed over again is one bundle.
     async fn deliver(&mut self, bundle: &Bundle) -> Result<(), Failure>;

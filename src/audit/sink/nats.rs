@@ -153,8 +153,8 @@ impl Destination for Nats {
         Ok(self.connect().await?.room)
     }
 
-    async fn newest(&mut self, origin: &Origin) -> Result<Option<Bundle>, Failure> {
-        self.look(origin).await
+    async fn newest(&mut self, origin: &Origin, from: u64) -> Result<Option<Bundle>, Failure> {
+        Ok(self.look(origin).await?.filter(|newest| newest.first >= from))
     }
 
     async fn deliver(&mut self, bundle: &Bundle) -> Result<(), Failure> {

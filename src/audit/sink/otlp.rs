@@ -142,7 +142,7 @@ impl Destination for Otlp {
         self.connect().map(|_| BUNDLE_BYTES)
     }
 
-    async fn newest(&mut self, _: &Origin) -> Result<Option<Bundle>, Failure> {
+    async fn newest(&mut self, _: &Origin, _: u64) -> Result<Option<Bundle>, Failure> {
         Ok(None)
     }
 

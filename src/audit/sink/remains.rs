@@ -33,7 +33,7 @@ impl Remains {
 
     fn of(dir: &Path, origin: Origin, sink: &SinkConfig) -> Option<Remains> {
         let next = match Bookmark::open(dir, &origin, &sink.name) {
-            Ok((bookmark, _)) => bookmark.at().next,
+            Ok(bookmark) => bookmark.at().next,
             Err(error) => {
                 log::error!("audit sink {}: {error}", sink.name);
                 return None;

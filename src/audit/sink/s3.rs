@@ -45,9 +45,9 @@ impl Destination for S3 {
         self.0.connect().map(|_| BUNDLE_BYTES)
     }
 
-    async fn newest(&mut self, origin: &Origin) -> Result<Option<Bundle>, Failure> {
-        let folder = self.0.path(origin, "entries")?;
-        let mut objects = self.0.connect()?.list(Some(&folder));
+    async fn newest(&mut self, origin: &Origin, from: u64) -> Result<Option<Bundle>, Failure> {
+        let (folder, before) = (self.0.path(origin, "entries")?, self.0.path(origin, &format!("entries/{from:020}"))?);
+        let mut objects = self.0.connect()?.list_with_offset(Some(&folder), &before);
         let mut newest: Option<(u64, u64, Path)> = None;
         while let Some(object) = objects.try_next().await.map_err(|error| self.0.failed("listing objects", &error))? {
             let name = object.location.filename().and_then(|name| name.strip_suffix(SUFFIX));

@@ -44,8 +44,8 @@ impl Destination for Memory {
         Ok(self.0.lock().unwrap().room)
     }
 
-    async fn newest(&mut self, _: &Origin) -> Result<Option<Bundle>, Failure> {
-        Ok(self.0.lock().unwrap().bundles.values().last().cloned())
+    async fn newest(&mut self, _: &Origin, from: u64) -> Result<Option<Bundle>, Failure> {
+        Ok(self.0.lock().unwrap().bundles.values().rfind(|bundle| bundle.first >= from).cloned())
     }
 
     async fn deliver(&mut self, bundle: &Bundle) -> Result<(), Failure> {
@@ -151,17 +151,39 @@ proptest! {
 }
 
 #[test]
-fn a_lost_bookmark_costs_nothing_because_the_sink_says_how_far_it_is() {
-    let (log, sink) = (Log::new(20), room(400));
-    block_on(log.courier(&sink).step(5, 0.5));
-    let before = sink.0.lock().unwrap().bundles.len();
-    std::fs::remove_dir_all(log.origin.below(log.dir.path()).join("sinks")).unwrap();
-    let mut courier = log.courier(&sink);
-    while block_on(courier.step(20, 0.5)) != Step::Done {}
-    let held = sink.0.lock().unwrap();
-    let ends: Vec<(u64, u64)> = held.bundles.values().map(|bundle| (bundle.first, bundle.end())).collect();
-    assert!(ends.len() > before && ends.windows(2).all(|pair| pair[0].1 == pair[1].0), "{ends:?}");
-    assert_eq!(ends.last().unwrap().1, 20);
+fn a_bookmark_that_is_lost_or_old_costs_nothing_because_the_sink_says_how_far_it_is() {
+    for old in [None, Some("next 0\n"), Some("next 3\nsending 3\n")] {
+        let (log, sink) = (Log::new(20), room(400));
+        let mut courier = log.courier(&sink);
+        while block_on(courier.step(8, 0.5)) != Step::Done {}
+        let bookmark = log.origin.below(log.dir.path()).join("sinks/memory.cursor");
+        match old {
+            None => std::fs::remove_file(bookmark).unwrap(),
+            Some(text) => std::fs::write(bookmark, text).unwrap(),
+        }
+        let mut courier = log.courier(&sink);
+        while block_on(courier.step(20, 0.5)) != Step::Done {}
+        let held = sink.0.lock().unwrap();
+        let ends: Vec<(u64, u64)> = held.bundles.values().map(|bundle| (bundle.first, bundle.end())).collect();
+        assert!(ends.windows(2).all(|pair| pair[0].1 == pair[1].0), "{old:?}: {ends:?}");
+        assert_eq!((ends[0].0, ends.last().unwrap().1), (0, 20), "{old:?}");
+    }
+}
+
+#[test]
+fn a_log_that_was_set_back_is_never_mixed_into_what_the_sink_has() {
+    let (log, sink) = (Log::new(8), room(100_000));
+    assert_eq!(block_on(log.courier(&sink).step(4, 0.5)), Step::Delivered { more: false });
+    let bookmark = log.origin.below(log.dir.path()).join("sinks/memory.cursor");
+    let before = std::fs::read(&bookmark).unwrap();
+    assert_eq!(block_on(log.courier(&sink).step(8, 0.5)), Step::Delivered { more: false });
+    // A snapshot of the whole disk comes back, and goes on differently.
+    std::fs::write(&bookmark, before).unwrap();
+    for (entries, salt) in [(5, ""), (12, "another")] {
+        log.write(entries, salt);
+        assert!(matches!(block_on(log.courier(&sink).step(entries, 0.5)), Step::Failed(_)), "{entries}");
+    }
+    assert_eq!(sink.0.lock().unwrap().arrivals.len(), 2);
 }
 
 #[test]
