@@ -1,8 +1,11 @@
 //! What a config means: compiled once, immutable, shared by every exchange that begins under it.
 
 use crate::audit::record::{ConfigStamp, Pack};
-use crate::config::{AuditLoggerConfig, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
-use crate::config::{ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, SecretRef, SizeLimits, TargetConfig};
+use crate::audit::vault::Keep;
+use crate::config::{AuditLoggerConfig, Bodies, MarkerFormat, PiiAction, PiiDetectorConfig, PromptInjectionConfig};
+use crate::config::{
+    ChainEntry, CircuitBreaker, Config, Kind, Loaded, PolicyBlocks, Recipient, SecretRef, SizeLimits, TargetConfig,
+};
 use crate::policy::Policy;
 use crate::policy::chain::{Chain, Link, Mode};
 use crate::policy::pii::{self, PiiDetector, PiiSettings};
@@ -40,6 +43,8 @@ pub struct Gateway {
     pub limits: SizeLimits,
     /// Settings of the audit log; `None` when the chain has no `audit-logger`.
     pub audit: Option<AuditLoggerConfig>,
+    /// What it keeps of bodies.
+    pub keep: Keep,
 }
 
 /// A config that parses but cannot be run.
@@ -80,6 +85,7 @@ impl Gateway {
             queue_timeout: config.providers.queue.timeout,
             limits: config.size_limits.clone(),
             audit: config.policies.chain.iter().any(|e| e.kind == Kind::AuditLogger).then(|| config.policy.audit_logger.clone()),
+            keep: keep(&config.policy.audit_logger),
         })
     }
 
@@ -174,6 +180,14 @@ fn pii_settings(config: &PiiDetectorConfig) -> PiiSettings {
         include_metadata: config.redaction.include_metadata,
         preserve_length: config.redaction.preserve_length,
         custom_markers: config.redaction.custom_markers.clone(),
+    }
+}
+
+fn keep(config: &AuditLoggerConfig) -> Keep {
+    match config.bodies {
+        Bodies::None => Keep::Nothing,
+        Bodies::Redacted => Keep::Redacted,
+        Bodies::Encrypted => Keep::Encrypted(config.encrypt_to.iter().filter_map(Recipient::key).collect()),
     }
 }
 

@@ -63,9 +63,21 @@ mod answers;
 #[path = "edge/restore.rs"]
 mod restore;
 
+/// Reading, proving and holding the audit log while it is written.
+#[path = "edge/audit_log.rs"]
+mod audit_log;
+
 /// What the audit log holds of each exchange, and what nothing holds.
 #[path = "edge/records.rs"]
 mod records;
+
+/// A text of its own in every place, through every way: none is found in what the gateway writes, shows or tells others.
+#[path = "edge/canaries.rs"]
+mod canaries;
+
+/// Commitments, stored bodies and their erasure.
+#[path = "edge/evidence.rs"]
+mod evidence;
 
 /// Whatever a body is wrapped in and wherever its text stands: it is read, redacted in place, and nothing else changes.
 #[path = "edge/bodies.rs"]
@@ -99,3 +111,7 @@ mod serving;
 /// Each strategy shares requests as it promises, and falls back.
 #[path = "edge/strategies.rs"]
 mod strategies;
+
+/// Copies of the audit log reach their sinks whole, whatever fails meanwhile.
+#[path = "edge/sinks.rs"]
+mod sinks;

@@ -11,6 +11,7 @@ use super::recover::Recovered;
 use super::retention::Age;
 use super::sealed::Durable;
 use super::signer::Signing;
+use super::vault::{Deposit, Placed, Vault};
 use super::writer::{Framer, Handoff, Sync, run_sync};
 use super::{AuditError, inbox};
 use serde::Serialize;
@@ -31,6 +32,16 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// Comes when a record is durable, or cannot be.
 pub(super) type Answer = oneshot::Receiver<Result<(), Unavailable>>;
 
+/// One record that is to be written.
+pub(super) struct Said<'a, T> {
+    pub(super) id: Uuid,
+    pub(super) kind: &'static str,
+    pub(super) parent: Option<Uuid>,
+    /// Nothing more comes of its exchange.
+    pub(super) last: bool,
+    pub(super) body: &'a T,
+}
+
 /// What writes records: all that the threads of a journal share with it.
 pub(super) struct Pen {
     pub(super) queue: Arc<Queue>,
@@ -47,9 +58,17 @@ impl Pen {
         body: &T,
         wanted: bool,
     ) -> Option<Answer> {
+        self.push_with(Said { id, kind, parent, last: false, body }, None, wanted)
+    }
+
+    /// [`Pen::push`], and `deposit` goes to the vault with the record.
+    pub(super) fn push_with<T: Serialize>(&self, said: Said<'_, T>, deposit: Option<Deposit>, wanted: bool) -> Option<Answer> {
+        let Said { id, kind, parent, last, body } = said;
         let bytes = encode(&self.source, &Head { id, kind, parent, time: SystemTime::now() }, body);
         let leaf = leaf_hash(&bytes);
-        self.queue.push(bytes, leaf, wanted)
+        let exchange = parent.unwrap_or(id);
+        let deposit = deposit.map(|deposit| Arc::new(Placed { exchange, record: id, last, deposit }));
+        self.queue.push(bytes, leaf, deposit, wanted)
     }
 
     pub(super) fn interrupted(&self, parent: Uuid, why: &'static str) {
@@ -111,7 +130,8 @@ impl Inner {
         let clock = queue.clone();
         inner.spawn("audit-clock", move || clock.run_clock())?;
         let min_free = settings.min_free;
-        let framer = Framer { queue: queue.clone(), handoff: handoff.clone(), source, store, segment, tree, min_free };
+        let vault = Vault::new(&inner.home, tree.size());
+        let framer = Framer { queue: queue.clone(), handoff: handoff.clone(), source, store, segment, tree, vault, min_free };
         inner.spawn("audit-frame", move || framer.run())?;
         let (pause, syncing) = (settings.commit_interval, handoff.clone());
         inner.spawn("audit-sync", move || run_sync(&queue, &syncing, &sync, pause))?;

@@ -79,7 +79,7 @@ pub(super) fn encode<T: Serialize>(source: &Source, head: &Head, body: &T) -> Ve
 }
 
 /// RFC 3339 in UTC with nanoseconds: always 30 characters, so that text order is time order.
-pub(super) fn stamp(time: SystemTime) -> String {
+pub fn stamp(time: SystemTime) -> String {
     let t = OffsetDateTime::from(time);
     let mut out = String::with_capacity(30);
     let (month, day) = (u8::from(t.month()), t.day());

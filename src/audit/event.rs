@@ -1,6 +1,6 @@
 //! What the audit log says of the gateway itself: its starts and stops, its configs, the callers it turned away.
 
-use super::inbox::Access;
+use super::inbox::{Access, Erasure};
 use super::record::{About, ConfigStamp, Word};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -61,6 +61,8 @@ pub enum Event {
     },
     /// `audit.read`, `audit.export`, `audit.verify`, `audit.hold`: somebody did something with the log itself.
     Access(Access),
+    /// `audit.erased`: salts, and bodies, of an exchange were erased from the vault; its records can be opened no more.
+    Erased(Erasure),
     /// `audit.pruned`: segments whose time is over are about to be deleted.
     Pruned {
         /// What says so.
@@ -103,6 +105,7 @@ impl Event {
             Event::AuthFailure { .. } => "auth.failure",
             Event::HttpRequest { .. } => "http.request",
             Event::Access(access) => access.action.kind(),
+            Event::Erased(_) => "audit.erased",
             Event::Pruned { .. } => "audit.pruned",
             Event::Epoch { .. } => "audit.epoch",
         }

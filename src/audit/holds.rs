@@ -4,9 +4,9 @@
 //! log by whoever writes it ([`super::inbox`]).
 
 use super::AuditError;
-use super::sealed::Durable;
+use super::sealed::{Durable, hand_over};
 use serde::{Deserialize, Serialize};
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,9 @@ pub fn list(home: &Path) -> Result<Vec<Hold>, AuditError> {
 pub fn put(home: &Path, hold: &Hold) -> Result<(), AuditError> {
     let path = path(home, &hold.name);
     let work = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(home.join("holds"))?;
+        let folder = home.join("holds");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        hand_over(&File::open(&folder)?, home)?;
         let mut file = Durable::create(path.clone())?;
         serde_json::to_writer_pretty(&mut file, hold)?;
         file.write_all(b"\n")?;

@@ -6,6 +6,7 @@
 
 use super::event::Event;
 use super::sealed::Durable;
+use super::vault::Erase;
 use serde::{Deserialize, Serialize};
 use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
@@ -33,6 +34,28 @@ pub struct Access {
     /// How many records were shown, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
+}
+
+/// Somebody erased what the vault held of an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// The exchange.
+    pub record: String,
+    /// What.
+    pub what: Erase,
+    /// The user of the operating system who did.
+    pub user: String,
+    /// When, as records write times.
+    pub at: String,
+}
+
+/// What can be left in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Message {
+    Access(Access),
+    Erasure(Erasure),
 }
 
 /// What can be done with a log.
@@ -84,8 +107,21 @@ pub fn is_open(home: &Path) -> bool {
 /// # Errors
 /// Those of the file system.
 pub fn leave(home: &Path, access: &Access) -> io::Result<()> {
+    put(home, access)
+}
+
+/// The same for an erasure, which is recorded whatever the config says.
+///
+/// # Errors
+/// Those of the file system.
+pub fn leave_erasure(home: &Path, erasure: &Erasure) -> io::Result<()> {
+    set(home, true)?;
+    put(home, erasure)
+}
+
+fn put(home: &Path, message: &impl Serialize) -> io::Result<()> {
     let mut file = Durable::create(home.join("inbox").join(format!("{}.json", Uuid::now_v7().simple())))?;
-    serde_json::to_writer(&mut file, access)?;
+    serde_json::to_writer(&mut file, message)?;
     file.write_all(b"\n")?;
     file.finish()
 }
@@ -103,12 +139,16 @@ pub(super) fn collect(home: &Path, record: &mut dyn FnMut(Event) -> bool) -> io:
     for path in waiting.iter().take(MOST) {
         let mut text = String::new();
         std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-        let Ok(access) = serde_json::from_str::<Access>(&text) else {
+        let Ok(message) = serde_json::from_str::<Message>(&text) else {
             log::warn!("audit log: {} says nothing that could be recorded; it is kept as *.unread", path.display());
             std::fs::rename(path, path.with_extension("unread"))?;
             continue;
         };
-        if !record(Event::Access(access)) {
+        let event = match message {
+            Message::Access(access) => Event::Access(access),
+            Message::Erasure(erasure) => Event::Erased(erasure),
+        };
+        if !record(event) {
             return Ok(());
         }
         std::fs::remove_file(path)?;

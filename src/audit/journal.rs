@@ -5,12 +5,13 @@
 //! futures that the journal's own threads answer, at the latest after `max_wait`.
 
 use super::AuditError;
-use super::engine::{Answer, Inner};
+use super::engine::{Answer, Inner, Said};
 use super::note::Signer;
 use super::origin::Origin;
 use super::queue::{Gate, Room};
 use super::record::{Completed, Event, Received};
 use super::recover::recover;
+use super::vault::Deposit;
 use super::writer::Sync;
 use crate::config::Secret;
 use std::fs::File;
@@ -99,6 +100,8 @@ pub struct Ticket {
     id: Uuid,
     inner: Option<Arc<Inner>>,
     stage: Stage,
+    /// For the vault, with the next record.
+    deposit: Option<Deposit>,
 }
 
 /// Where the journal stands.
@@ -172,7 +175,7 @@ impl Journal {
     /// A journal that fails open always returns a ticket; one it had no room for records nothing but its own loss.
     pub async fn admit(&self) -> Result<Ticket, Unavailable> {
         let id = Uuid::now_v7();
-        let Some(inner) = &self.0 else { return Ok(Ticket { id, inner: None, stage: Stage::Unrecorded }) };
+        let Some(inner) = &self.0 else { return Ok(Ticket { id, inner: None, stage: Stage::Unrecorded, deposit: None }) };
         let stage = match inner.pen.queue.admit().await {
             Ok(room) => Stage::Reserved(room),
             Err(why) if inner.immutable => return Err(why),
@@ -181,7 +184,7 @@ impl Journal {
                 Stage::Unrecorded
             }
         };
-        Ok(Ticket { id, inner: Some(inner.clone()), stage })
+        Ok(Ticket { id, inner: Some(inner.clone()), stage, deposit: None })
     }
 
     /// Records an event of the gateway's own life; never waits.
@@ -246,6 +249,16 @@ impl Ticket {
         self.id
     }
 
+    /// Whether what is said of this exchange is written down.
+    pub fn is_recorded(&self) -> bool {
+        !matches!(self.stage, Stage::Unrecorded)
+    }
+
+    /// Encloses what goes to the vault with the next record, in place of what was enclosed before.
+    pub fn enclose(&mut self, deposit: Deposit) {
+        self.deposit = Some(deposit);
+    }
+
     /// Writes the first record and returns when it is durable: only then may a byte of the prompt leave the host.
     /// A second call does nothing.
     pub async fn received(&mut self, record: Received) -> Result<(), Unavailable> {
@@ -257,7 +270,8 @@ impl Ticket {
                 return Ok(());
             }
         };
-        let answer = inner.pen.push(self.id, RECEIVED, None, &record, true);
+        let said = Said { id: self.id, kind: RECEIVED, parent: None, last: false, body: &record };
+        let answer = inner.pen.push_with(said, self.deposit.take(), true);
         inner.durable(answer).await
     }
 
@@ -277,9 +291,11 @@ impl Ticket {
 
     fn finish(&mut self, record: Completed, wanted: bool) -> Option<Answer> {
         let inner = self.inner.as_ref()?;
+        let deposit = self.deposit.take();
+        let said = |id, parent| Said { id, kind: COMPLETED, parent, last: true, body: &record };
         match std::mem::replace(&mut self.stage, Stage::Unrecorded) {
-            Stage::Reserved(_room) => inner.pen.push(self.id, COMPLETED, None, &record, wanted),
-            Stage::Begun(_room) => inner.pen.push(Uuid::now_v7(), COMPLETED, Some(self.id), &record, wanted),
+            Stage::Reserved(_room) => inner.pen.push_with(said(self.id, None), deposit, wanted),
+            Stage::Begun(_room) => inner.pen.push_with(said(Uuid::now_v7(), Some(self.id)), deposit, wanted),
             Stage::Unrecorded => None,
         }
     }

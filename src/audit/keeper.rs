@@ -8,7 +8,7 @@ use super::inbox;
 use super::retention::{self, Age};
 use super::sealed::{self, Sealed};
 use super::tree::LogTree;
-use super::{AuditError, holds, segment};
+use super::{AuditError, holds, segment, vault};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,7 +85,10 @@ impl Keeper {
         let now = self.age.now(SystemTime::now(), Instant::now());
         let known = sealed::list(&self.home).map_err(AuditError::at(&self.home))?;
         let due = retention::due(&known, self.retention, now, &holds::list(&self.home)?)?;
-        let Some(last) = due.last() else { return Ok(()) };
+        let Some(last) = due.last() else {
+            // What a crash kept from going with its records.
+            return known.first().map_or(Ok(()), |first| vault::prune(&self.home, first.first));
+        };
         let segments = due.iter().map(described).collect::<Result<_, _>>()?;
         LogTree::at(&self.home)?.keep_edge(last.last + 1)?;
         if !self.pen.note_durably(Event::Pruned { by: "retention_days".into(), new_minimum: last.last + 1, segments }) {
@@ -95,6 +98,7 @@ impl Keeper {
         for file in due.iter().flat_map(|segment| segment.files().into_iter().rev()) {
             remove(&file)?;
         }
+        vault::prune(&self.home, last.last + 1)?;
         log::info!("audit log: records before {} were pruned, as retention_days says", last.last + 1);
         Ok(())
     }

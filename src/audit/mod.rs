@@ -5,7 +5,7 @@
 //! ```text
 //! request task    Ticket -> entry (JSON, at most 65,535 bytes) -> leaf hash      entry, journal
 //!              -> queue: takes the next index, bounded in bytes                  queue
-//! audit-frame     leaf into the tree, frame, write                               writer
+//! audit-frame     leaf into the tree, frame, write; salts and bodies              writer, vault
 //! audit-sync      fdatasync of all that was written meanwhile, one for many      writer
 //!              -> queue: releases every waiter below the durable index
 //! audit-sign      twice a second: a signed checkpoint over what is durable       signer
@@ -18,6 +18,7 @@
 //! ```text
 //! wal/<first index>.wal          records, as they are written                    segment
 //! sealed/<first>-<last>.*        full segments: compressed, with hashes, index   sealed
+//! vault/<first index>.vault      salts of commitments, and bodies where they are kept    vault
 //! checkpoint, checkpoints/<size> signed roots                                    checkpoints
 //! key.pem, key.pub               the signing key, and what checks its signatures note
 //! lock                           keeps a second gateway out                      recover
@@ -30,12 +31,16 @@
 //! verify` finds it. Whoever may write the files can read the key too, and sign another history: against that only a checkpoint
 //! kept elsewhere helps.
 
+pub mod anchors;
 pub mod beside;
 pub mod books;
 pub mod checkpoints;
+pub mod commitment;
 mod engine;
 mod entry;
 mod event;
+pub mod export;
+pub mod fields;
 pub mod holds;
 pub mod inbox;
 pub mod journal;
@@ -44,6 +49,9 @@ mod layout;
 pub mod merkle;
 pub mod note;
 pub mod origin;
+pub mod parts;
+pub mod prove;
+pub mod query;
 mod queue;
 pub mod read;
 pub mod record;
@@ -53,13 +61,16 @@ pub mod scan;
 pub mod sealed;
 pub mod segment;
 mod signer;
+pub mod single;
 #[cfg(feature = "edge")]
 pub mod sink;
 pub mod tail;
 pub mod tiles;
 pub mod tlog_proof;
 pub mod tree;
+pub mod vault;
 pub mod verify;
+pub mod when;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]
@@ -67,6 +78,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use entry::stamp as written;
 pub use journal::{Journal, JournalSettings, MinFree, Status, Ticket, Unavailable};
 pub use origin::Origin;
 

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 const LONGEST: usize = 255;
 const MOST_PARTS: usize = 4;
 /// Names the log itself uses inside an origin's directory.
-const RESERVED: [&str; 10] =
-    ["wal", "lock", "torn", "sealed", "checkpoints", "inbox", "holds", "sinks", "vault", "pruned"];
+const RESERVED: [&str; 10] = ["wal", "lock", "torn", "sealed", "checkpoints", "inbox", "holds", "sinks", "vault", "pruned"];
 
 /// A name such as `kt/edge-7`: one to four parts of letters, digits, `.`, `-` and `_`. It is also a relative path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

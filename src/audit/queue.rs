@@ -7,6 +7,7 @@
 
 use super::journal::Unavailable;
 use super::merkle::Hash;
+use super::vault::Placed;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,13 +26,15 @@ const GAP_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Entry {
     pub(super) bytes: Bytes,
     pub(super) leaf: Hash,
+    /// What belongs to it and is no part of it.
+    pub(super) deposit: Option<Arc<Placed>>,
     pub(super) pushed: Instant,
 }
 
 impl Entry {
     /// What it counts against the bound.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + OVERHEAD
+        self.bytes.len() + self.deposit.as_ref().map_or(0, |deposit| deposit.weight()) + OVERHEAD
     }
 }
 
@@ -109,8 +112,8 @@ struct State {
 }
 
 impl State {
-    fn append(&mut self, bytes: Vec<u8>, leaf: Hash) -> u64 {
-        let entry = Entry { bytes: bytes.into(), leaf, pushed: Instant::now() };
+    fn append(&mut self, bytes: Vec<u8>, leaf: Hash, deposit: Option<Arc<Placed>>) -> u64 {
+        let entry = Entry { bytes: bytes.into(), leaf, deposit, pushed: Instant::now() };
         let index = self.next;
         self.next += 1;
         self.used += entry.weight();
@@ -170,7 +173,13 @@ impl Queue {
     }
 
     /// Gives a record its index; never waits. The answer, if wanted, comes when the record is durable or the wait is over.
-    pub(super) fn push(&self, bytes: Vec<u8>, leaf: Hash, wanted: bool) -> Option<oneshot::Receiver<Result<(), Unavailable>>> {
+    pub(super) fn push(
+        &self,
+        bytes: Vec<u8>,
+        leaf: Hash,
+        deposit: Option<Arc<Placed>>,
+        wanted: bool,
+    ) -> Option<oneshot::Receiver<Result<(), Unavailable>>> {
         let (sender, answer) = if wanted { Some(oneshot::channel()) } else { None }.unzip();
         let mut state = self.lock();
         if let Gate::Shut(why) = state.gate {
@@ -180,7 +189,7 @@ impl Queue {
             let _ = sender.map(|sender| sender.send(Err(why)));
             return answer;
         }
-        let index = state.append(bytes, leaf);
+        let index = state.append(bytes, leaf, deposit);
         if let Some(answer) = sender {
             state.durable.push_back(Waiter { index, deadline: Instant::now() + self.max_wait, answer });
             self.wake_clock(&mut state);
@@ -191,7 +200,7 @@ impl Queue {
 
     /// Pushes past a shut gate: for the framing thread's own last words.
     pub(super) fn push_own(&self, bytes: Vec<u8>, leaf: Hash) {
-        self.lock().append(bytes, leaf);
+        self.lock().append(bytes, leaf, None);
     }
 
     /// Whether so much waits that nothing unasked should be added.

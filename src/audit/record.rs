@@ -1,15 +1,17 @@
 //! What the audit log says: one JSON object a record, hashed as written.
 //!
-//! The names follow the OpenTelemetry semantic conventions for generative AI (v1.41.0) wherever those have one; the `rename`
-//! attributes of this file are the one mapping table. What is absent is left out. A record never holds a secret nor matched
-//! text: its fields name kinds, counts, sizes and rules.
+//! Every field is listed in [`fields`](super::fields), with its unit and its name in the OpenTelemetry semantic conventions. What is
+//! absent is left out. A record never holds a secret nor matched text: its fields name kinds, counts, sizes and rules.
+
+mod content;
+
+pub use super::event::Event;
+pub use content::{Content, Coverage, Omission, Redacted, Redactions};
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-pub use super::event::Event;
 
 /// A word of the gateway's own vocabulary.
 pub type Word = Cow<'static, str>;
@@ -140,7 +142,7 @@ pub struct About {
     /// Names of the tools offered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
-    /// Sampling parameters as the caller set them (`temperature`, `max_tokens`, ...).
+    /// Parameters as the caller set them (`temperature`, `max_tokens`, ...): numbers, flags and words of the API, never free text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<Word, serde_json::Value>,
     /// How often the caller's SDK had tried this call before (`x-stainless-retry-count`): one decision, counted once.
@@ -175,9 +177,10 @@ pub struct Pack {
 /// Whose key the caller showed; never the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Principal {
-    /// What kind of identity: `consumer_group`, `anonymous`, ...
+    /// What kind of identity: `anonymous` where no key was asked for.
     pub kind: Word,
     /// Its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// Which of its keys.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,40 +204,6 @@ impl Client {
     }
 }
 
-/// A body, by its size and what was done to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Content {
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// What was replaced in it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub redactions: Vec<Redactions>,
-    /// How much of it the chain read.
-    #[serde(flatten)]
-    pub coverage: Coverage,
-}
-
-/// How many values of one type were replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Redactions {
-    /// `email`, `ssn`, ...
-    #[serde(rename = "type")]
-    pub kind: Word,
-    /// How many.
-    pub count: u64,
-}
-
-/// What the chain read and what it could not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Coverage {
-    /// Channels read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scanned: Vec<Word>,
-    /// Channels present and not readable: `image`, `audio`, `file`, ...
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unscanned: Vec<Word>,
-}
-
 /// What one policy said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PolicyDecision {
@@ -253,9 +222,22 @@ pub struct PolicyDecision {
     /// The highest score, 0 to 1, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// What spoke most for the verdict, strongest first: rules and parts of the model, at most five. Never words of the prompt, nor
+    /// hashes of them, which could be guessed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Feature>,
     /// Microseconds it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub us: Option<u64>,
+}
+
+/// Something that spoke for a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Feature {
+    /// The rule, or `model.window` for the linear model.
+    pub id: Word,
+    /// How strongly, 0 to 1.
+    pub score: f32,
 }
 
 /// One target tried.

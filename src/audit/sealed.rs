@@ -20,7 +20,7 @@ use super::{AuditError, books::Books};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// One sealed segment, by its name.
@@ -145,6 +145,9 @@ pub(super) struct Durable {
 impl Durable {
     pub(super) fn create(path: PathBuf) -> io::Result<Durable> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial(&path))?;
+        if let Some(folder) = path.parent() {
+            hand_over(&file, folder)?;
+        }
         Ok(Durable { path, file: BufWriter::with_capacity(1 << 18, file) })
     }
 
@@ -167,6 +170,12 @@ impl Write for Durable {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// What root puts into a folder that is somebody else's is theirs: the gateway must be able to read it.
+pub(super) fn hand_over(file: &File, folder: &Path) -> io::Result<()> {
+    let (made, folder) = (file.metadata()?, folder.metadata()?);
+    if made.uid() == 0 && folder.uid() != 0 { fchown(file, Some(folder.uid()), Some(folder.gid())) } else { Ok(()) }
 }
 
 fn partial(path: &Path) -> PathBuf {

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// The tree of one log. The records behind what is sealed are those that were there when it was opened.
 pub struct LogTree {
-    home: PathBuf,
     /// All that was pruned.
     before: Frontier,
+    /// The same with the hashes that the next pruning, and an export, need of it.
+    edge: Option<Edge>,
+    home: PathBuf,
     sealed: Vec<Sealed>,
     /// Leaves behind what is sealed, the first with this index.
     wal: (u64, Vec<Hash>),
@@ -55,7 +57,8 @@ impl LogTree {
         }
         let before = before.unwrap_or_default();
         let wal = (sealed_to.max(before.size()), leaves);
-        Ok(LogTree { home: home.to_path_buf(), before, sealed, wal })
+        let edge = edge(home, &before)?;
+        Ok(LogTree { before, edge, home: home.to_path_buf(), sealed, wal })
     }
 
     /// Number of records there ever were.
@@ -70,19 +73,8 @@ impl LogTree {
 
     /// The edge of the tree before the first record that is left: what an export of the tree begins with. None where pruning left
     /// nothing to begin with, which no pruning of ours does.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn edge(&self) -> Result<Option<Edge>, AuditError> {
-        if self.first() == 0 {
-            return Ok(Some(Edge::new()));
-        }
-        let path = edge_path(&self.home, self.first());
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Edge::parse(&bytes).filter(|edge| edge.frontier() == self.before)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(AuditError::at(&path)(error)),
-        }
+    pub fn edge(&self) -> Option<&Edge> {
+        self.edge.as_ref()
     }
 
     /// Keeps the edge at a record before which all is about to be pruned, durably.
@@ -112,7 +104,7 @@ impl LogTree {
     fn held(&self, height: u32, index: u64) -> Result<Option<Hash>, AuditError> {
         let last = ((index + 1) << height) - 1;
         if last < self.first() {
-            return Ok(peak(&self.before, height, index));
+            return Ok(peak(&self.before, height, index).or_else(|| self.edge.as_ref()?.node(height, index)));
         }
         let place = self.sealed.partition_point(|segment| segment.last < last);
         match self.sealed.get(place) {
@@ -136,6 +128,19 @@ impl Nodes for LogTree {
             None if height == 0 => Err(self.gone(height, index)),
             None => Ok(node_hash(&self.node(height - 1, 2 * index)?, &self.node(height - 1, 2 * index + 1)?)),
         }
+    }
+}
+
+/// The edge that was kept of what was pruned.
+fn edge(home: &Path, before: &Frontier) -> Result<Option<Edge>, AuditError> {
+    if before.size() == 0 {
+        return Ok(Some(Edge::new()));
+    }
+    let path = edge_path(home, before.size());
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Edge::parse(&bytes).filter(|edge| edge.frontier() == *before)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AuditError::at(&path)(error)),
     }
 }
 

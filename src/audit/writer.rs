@@ -14,6 +14,7 @@ use super::merkle::{Frontier, leaf_hash};
 use super::origin::Origin;
 use super::queue::{Entry, Loss, Queue, Work};
 use super::segment::{self, FRAME_HEAD, HEADER_BYTES, Header, MIN_SEGMENT};
+use super::vault::Vault;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -213,6 +214,7 @@ pub(super) struct Framer {
     pub(super) segment: Segment,
     /// The tree over all that was framed.
     pub(super) tree: Frontier,
+    pub(super) vault: Vault,
     pub(super) min_free: MinFree,
 }
 
@@ -267,10 +269,14 @@ impl Framer {
         if self.segment.at + buffer.len() as u64 + needed > self.segment.capacity {
             self.flush(buffer)?;
             self.segment = self.store.create(&self.tree)?;
+            self.vault.begin(self.tree.size());
+        }
+        if let Some(deposit) = &entry.deposit {
+            self.vault.put(self.tree.size(), deposit);
         }
         segment::put_frame(buffer, &entry.leaf, &entry.bytes);
         self.tree.push(entry.leaf);
-        if buffer.len() >= WRITE_BYTES { self.flush(buffer) } else { Ok(()) }
+        if buffer.len() + self.vault.waiting() >= WRITE_BYTES { self.flush(buffer) } else { Ok(()) }
     }
 
     /// Writes the buffer and hands it to the sync thread.
@@ -278,12 +284,16 @@ impl Framer {
         if buffer.is_empty() {
             return Ok(());
         }
+        let deposited = self.vault.flush()?;
+        self.vault.limit(self.tree.size());
         self.segment.file.write_all_at(buffer, self.segment.at)?;
         self.segment.at += buffer.len() as u64;
         buffer.clear();
         let mut state = self.handoff.lock();
-        if !state.dirty.last().is_some_and(|file| Arc::ptr_eq(file, &self.segment.file)) {
-            state.dirty.push(self.segment.file.clone());
+        for file in deposited.iter().chain([&self.segment.file]) {
+            if !state.dirty.iter().any(|dirty| Arc::ptr_eq(dirty, file)) {
+                state.dirty.push(file.clone());
+            }
         }
         state.written.clone_from(&self.tree);
         self.handoff.changed.notify_all();
@@ -304,6 +314,7 @@ impl Framer {
         };
         self.store.retire_behind(self.tree.size())?;
         self.segment = self.store.create(&self.tree)?;
+        self.vault.anew(self.tree.size());
         let mut buffer = Vec::new();
         for entry in &entries {
             self.frame(&mut buffer, entry)?;

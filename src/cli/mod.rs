@@ -1,6 +1,7 @@
 //! The command line: one file a command group. Messages for people go to stderr, results to stdout.
 
 pub mod audit;
+pub mod audit_bodies;
 pub mod completions;
 pub mod doctor;
 pub mod gateway;
@@ -10,9 +11,8 @@ pub mod policy;
 pub mod schema;
 pub mod simulate;
 
-use crate::audit::verify::Trust;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 /// An edge gateway for LLM traffic: policies enforced on every channel, streamed or not, with an audit log behind every exchange
@@ -35,7 +35,7 @@ enum Command {
         #[command(subcommand)]
         command: policy::Command,
     },
-    /// Read and verify the audit log
+    /// Read, verify, export and prove the audit log, and hold it
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
@@ -61,30 +61,42 @@ enum GatewayCommand {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Re-hash the whole log and check that no record is missing or changed; exit 0 intact, 1 damaged
-    Verify {
-        #[command(flatten)]
-        dir: AuditDir,
-        /// Machine-readable output
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(audit::verify::Args),
     /// Print the newest records
-    Tail {
-        #[command(flatten)]
-        dir: AuditDir,
-        /// Go on with new records as they are written
-        #[arg(short, long)]
-        follow: bool,
-        /// How many of the newest
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-        lines: usize,
-        /// Whole records, one JSON object a line
-        #[arg(long)]
-        json: bool,
+    Tail(audit::tail::Args),
+    /// Find records by time and by what is in them
+    Query(audit::query::Args),
+    /// Write the log in forms that other tools read
+    Export(audit::export::Args),
+    /// Prove that a record is in the log, or check such a proof; exit 0 proved, 1 not
+    Prove(audit::prove::Args),
+    /// Keep records beyond their time
+    Hold {
+        #[command(subcommand)]
+        command: audit::hold::Command,
     },
+    /// Show the bodies stored of an exchange and check them against its record; exit 0 they are the ones, 1 not, 2 nothing to open
+    Open(audit_bodies::Open),
+    /// Erase salts and bodies of an exchange; the log says so and stays intact
+    Erase(audit_bodies::EraseArgs),
 }
 
-#[derive(Debug, clap::Args)]
+impl AuditCommand {
+    fn run(&self, caller: &audit::Caller, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
+        match self {
+            AuditCommand::Verify(args) => audit::verify::run(args, caller, out, err),
+            AuditCommand::Tail(args) => audit::tail::run(args, caller, out, err),
+            AuditCommand::Query(args) => audit::query::run(args, caller, out, err),
+            AuditCommand::Export(args) => audit::export::run(args, caller, out, err),
+            AuditCommand::Prove(args) => audit::prove::run(args, caller, out, err),
+            AuditCommand::Open(args) => args.run(out, err),
+            AuditCommand::Erase(args) => args.run(out, err),
+            AuditCommand::Hold { command } => audit::hold::run(command, caller, out, err),
+        }
+    }
+}
+
+#[derive(Debug, Clone, clap::Args)]
 struct AuditDir {
     /// Where the log lives [default: $STATE_DIRECTORY/audit, else ./audit]
     #[arg(long, value_name = "DIR")]
@@ -104,12 +116,7 @@ impl Cli {
         match self.command {
             Command::Gateway { command: GatewayCommand::Run(args) } => gateway::run(&args),
             Command::Policy { command } => policy::run(&command, out, err),
-            Command::Audit { command: AuditCommand::Verify { dir, json } } => {
-                audit::verify(&dir.path(), &Trust::default(), json, out, err)
-            }
-            Command::Audit { command: AuditCommand::Tail { dir, follow, lines, json } } => {
-                audit::tail(&dir.path(), follow, lines, json, out, err)
-            }
+            Command::Audit { command } => command.run(&audit::Caller::of_this_process(), out, err),
             Command::Doctor(args) => doctor::doctor(&args, out, err),
             Command::Simulate(args) => simulate::run(args),
             Command::Init(args) => init::init(&args, out, err),

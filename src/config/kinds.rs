@@ -1,7 +1,7 @@
 //! The settings of each policy kind: the blocks under `policy:`.
 
 use super::sinks::{AnchorConfig, SinkConfig};
-use super::{MinFree, SecretRef};
+use super::{MinFree, Recipient, SecretRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -226,7 +226,6 @@ pub const PII_TYPES: [&str; 13] = [
 /// Settings of `audit-logger`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-later" = ["encrypt_to"]))]
 pub struct AuditLoggerConfig {
     /// `true`: what cannot be recorded is refused with 503. `false`: it goes on, and the gap itself is recorded.
     pub immutable: bool,
@@ -245,8 +244,11 @@ pub struct AuditLoggerConfig {
     pub max_wait_ms: u32,
     /// Free space below which requests are refused, before the disk is full: bytes (`2GiB`) or a share (`10%`).
     pub min_free: MinFree,
-    /// What is kept of prompts and answers beside their digests.
+    /// What is kept of prompts and answers, beside commitments that prove later which they were; up to 1 MiB of each.
     pub bodies: Bodies,
+    /// Public age keys (`age1...`) of the auditors who may read bodies: for `bodies: encrypted`.
+    #[schemars(length(max = 16))]
+    pub encrypt_to: Vec<Recipient>,
     /// The Ed25519 key that signs checkpoints, as PKCS#8 PEM; without it one is made beside the log at its first start.
     pub signing_key_ref: Option<SecretRef>,
     /// The places that get every record.
@@ -269,6 +271,7 @@ impl Default for AuditLoggerConfig {
             max_wait_ms: 250,
             min_free: MinFree::default(),
             bodies: Bodies::None,
+            encrypt_to: Vec::new(),
             signing_key_ref: None,
             sinks: Vec::new(),
             anchor: None,
@@ -279,9 +282,12 @@ impl Default for AuditLoggerConfig {
 /// What the audit log keeps of prompts and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(extend("x-later" = ["encrypted", "redacted"]))]
 pub enum Bodies {
-    /// Their digests and lengths only.
+    /// Nothing.
     #[default]
     None,
+    /// Their text, without what `pii-detector` takes out.
+    Redacted,
+    /// All of it, encrypted to `encrypt_to`: the gateway cannot read it back.
+    Encrypted,
 }

@@ -9,7 +9,7 @@ use super::source::quote;
 use super::tree::{Node, Value};
 use super::wording::nearest;
 use super::{
-    AuditLoggerConfig, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, sinks, testing, traffic,
+    AuditLoggerConfig, Bodies, ChainEntry, Config, Kind, Pack, PiiAction, Policies, PolicyBlocks, When, sinks, testing, traffic,
 };
 use std::collections::BTreeMap;
 
@@ -181,7 +181,7 @@ fn policy(blocks: PolicyDocument, chain: &[ChainEntry], spot: Spot<'_>, found: &
     PolicyBlocks {
         prompt_injection: prompt_injection(blocks.prompt_injection.unwrap_or_default(), spot.key("prompt-injection"), found),
         pii_detector: pii_detector(blocks.pii_detector.unwrap_or_default(), spot.key("pii-detector"), found),
-        audit_logger: audit_logger(blocks.audit_logger.unwrap_or_default(), spot.key("audit-logger"), found),
+        audit_logger: audit_logger(blocks.audit_logger.unwrap_or_default(), chain, spot.key("audit-logger"), found),
     }
 }
 
@@ -233,7 +233,7 @@ fn pii_detector(written: PiiDetectorConfig, spot: Spot<'_>, found: &mut Found) -
     written
 }
 
-fn audit_logger(document: AuditLoggerDocument, spot: Spot<'_>, found: &mut Found) -> AuditLoggerConfig {
+fn audit_logger(document: AuditLoggerDocument, chain: &[ChainEntry], spot: Spot<'_>, found: &mut Found) -> AuditLoggerConfig {
     let (sinks, anchor) = sinks::resolve(document.sinks, document.anchor, spot, found);
     let written = AuditLoggerConfig { sinks, anchor, ..document.settings };
     // 45 CFR 164.316(b)(2)(i): documentation is retained for six years.
@@ -243,7 +243,38 @@ fn audit_logger(document: AuditLoggerDocument, spot: Spot<'_>, found: &mut Found
         let at = if spot.has("retention_days") { spot.key("retention_days") } else { spot.key("hipaa_audit_controls") };
         found.add(at, Code::ShortRetention, message, format!("write `retention_days: {SIX_YEARS}` or more"));
     }
+    bodies(&written, chain, spot, found);
     written
+}
+
+/// What is kept of bodies must not say more than the config lets leave, and somebody must be able to read it.
+fn bodies(written: &AuditLoggerConfig, chain: &[ChainEntry], spot: Spot<'_>, found: &mut Found) {
+    let detects = chain.iter().any(|entry| entry.kind == Kind::PiiDetector);
+    if written.bodies == Bodies::Redacted && !detects && !chain.is_empty() {
+        let message = "`bodies: redacted` keeps what `pii-detector` leaves, and without it in the chain nothing is taken out";
+        found.add(
+            spot.key("bodies"),
+            Code::BadValue,
+            message,
+            "add `- pii-detector` to `policies.chain`, or write `bodies: encrypted`",
+        );
+    }
+    let to = spot.key("encrypt_to");
+    match written.bodies {
+        Bodies::Encrypted if written.encrypt_to.is_empty() => {
+            let help = "add `encrypt_to: [age1...]`: `age-keygen` prints the public key of the auditor who runs it";
+            found.add(spot.key("bodies"), Code::MissingKey, "`bodies: encrypted` without a key to encrypt to", help);
+        }
+        Bodies::None | Bodies::Redacted if !written.encrypt_to.is_empty() => {
+            let message = "`encrypt_to` has no effect without `bodies: encrypted`";
+            found.add(spot.name("encrypt_to"), Code::NoEffect, message, "write `bodies: encrypted`, or remove the keys");
+        }
+        _ => {}
+    }
+    for (index, recipient) in written.encrypt_to.iter().enumerate().filter(|(_, recipient)| recipient.key().is_none()) {
+        let message = format!("{} is no public key of age", quote(recipient.as_str()));
+        found.add(to.item(index), Code::BadValue, message, "a character was lost or changed: its checksum does not fit");
+    }
 }
 
 /// Checks regular expressions: linear time by construction, bounded in memory, and of use.

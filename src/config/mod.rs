@@ -18,6 +18,7 @@ mod meaning;
 mod min_free;
 mod provider_ref;
 mod providers;
+mod recipient;
 mod resilience;
 mod routing;
 mod scalar;
@@ -46,6 +47,7 @@ pub use provider_ref::{
     CEREBRAS_MODELS, KnownModel, KnownProvider, Mode, PROVIDERS, ProviderRef, ProviderRefError, known_model, known_provider,
 };
 pub use providers::{AssistantPrefix, HealthProbe, ModelEntry, Pricing, Providers, SizeLimits, TargetConfig};
+pub use recipient::Recipient;
 pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStream, Queue, RetryPolicy, Trigger};
 pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;

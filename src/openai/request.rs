@@ -4,6 +4,7 @@ mod continuation;
 mod members;
 mod message;
 mod outline;
+mod parameters;
 mod scan;
 mod structural;
 

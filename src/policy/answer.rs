@@ -49,6 +49,11 @@ impl Watcher {
         (policy.watches_answers() || restores.is_some()).then_some(Self { policy, restores })
     }
 
+    /// Whether it puts values back into the answer.
+    pub fn restores(&self) -> bool {
+        self.restores.is_some()
+    }
+
     fn watch(&self, channel: &AnswerChannel) -> Option<Box<dyn Watch>> {
         let inner = self.policy.watch(channel);
         let Some(restorer) = &self.restores else { return inner };

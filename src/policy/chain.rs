@@ -13,6 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Rules that a decision names by their strength.
+pub const FEATURES: usize = 5;
+
 /// What happens to an exchange when a policy faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FailMode {
@@ -91,6 +94,8 @@ pub struct Decision {
     pub found: Vec<(String, u32)>,
     /// The highest score of a rule that has one.
     pub score: Option<f32>,
+    /// The strongest rules that have a score, each once, strongest first; at most [`FEATURES`].
+    pub features: Vec<(String, f32)>,
     /// Time spent judging.
     pub took: Duration,
 }
@@ -183,6 +188,7 @@ impl Decision {
             rules: Vec::new(),
             found: Vec::new(),
             score: None,
+            features: Vec::new(),
             took: Duration::ZERO,
         }
     }
@@ -218,6 +224,20 @@ impl Decision {
         }
         if finding.score > self.score {
             self.score = finding.score;
+        }
+        if let Some(score) = finding.score {
+            self.weigh(&finding.rule, score);
+        }
+    }
+}
+
+impl Decision {
+    fn weigh(&mut self, rule: &str, score: f32) {
+        self.features.retain(|(known, weaker)| known != rule || *weaker > score);
+        if !self.features.iter().any(|(known, _)| known == rule) {
+            let at = self.features.partition_point(|(_, stronger)| *stronger >= score);
+            self.features.insert(at, (rule.to_owned(), score));
+            self.features.truncate(FEATURES);
         }
     }
 }

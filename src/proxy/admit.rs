@@ -3,7 +3,7 @@
 use super::exchange::{Admitted, Draft, Exchange, Phase};
 use super::intake::{self, Halt};
 use super::replay::Handle;
-use super::{record, settle};
+use super::{evidence, record, settle, shown};
 use crate::audit::journal::{Journal, Ticket, Unavailable};
 use crate::metrics::METRICS;
 use crate::openai::request::{Channel, Endpoint, Prompt};
@@ -14,6 +14,9 @@ use crate::upstream::{Dice, Plan, Unroutable};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Tools that a record names, at most.
+const MAX_TOOLS: usize = 128;
 
 /// Reads and judges one request that came through the `gate`: its head is sound and there is room. On success the exchange is [`Phase::Admitted`] and its `received` record is durable.
 ///
@@ -37,6 +40,7 @@ pub async fn admit(
     match judged {
         Ok(judged) => {
             let received = record::received(exchange, judged.plan.current().map(|target| &*target.id));
+            ticket.enclose(exchange.evidence.begun());
             ticket.received(received).await.map_err(|why| audit_unavailable(&why))?;
             exchange.facts.overhead = Some(judged.since.elapsed());
             let replay = Handle::install(session);
@@ -71,6 +75,9 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
     let body = intake::read(session, &gateway.limits).await?;
     let since = Instant::now();
     exchange.facts.request_bytes = body.len() as u64;
+    if gateway.audit.is_some() {
+        aside(body.len(), || exchange.evidence.read(&body, &gateway.keep));
+    }
     let prompt = Prompt::read(endpoint, &body)?;
     describe(&prompt, exchange);
 
@@ -86,6 +93,10 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
         return Err(refusal.into());
     }
 
+    if gateway.audit.is_some() {
+        let restores = ruling.watching.iter().any(Watcher::restores);
+        aside(body.len(), || exchange.evidence.admitted(&body, &ruling.splices, restores));
+    }
     let outline = prompt.outline();
     let mut dice = Dice::seeded(exchange.facts.seed);
     let plan = gateway.router.route(&exchange.facts.model, outline.tokens(), Instant::now(), &mut dice).map_err(unroutable)?;
@@ -111,18 +122,20 @@ pub fn unroutable(why: Unroutable) -> Refusal {
 }
 
 /// Runs work on a body of this many bytes; long work lets the streams that share this worker move to another first.
-fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub(super) fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     /// About two milliseconds of scanning.
     const LONG: usize = 64 * 1024;
     if bytes > LONG { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// A refused exchange has one record, durable before the refusal leaves.
-async fn refuse(halt: Halt, ticket: Ticket, exchange: &mut Exchange) -> Result<(), Halt> {
+async fn refuse(halt: Halt, mut ticket: Ticket, exchange: &mut Exchange) -> Result<(), Halt> {
     if let Halt::Refused(refusal) = &halt {
         exchange.facts.refused = Some(refusal.clone());
     }
     exchange.phase = Phase::Settled;
+    let bytes = exchange.facts.request_bytes as usize;
+    ticket.enclose(aside(bytes, || evidence::close(exchange, None, true)));
     let completed = record::refused(exchange, matches!(halt, Halt::Gone(_)));
     settle::count(exchange, None, &[]);
     ticket.refuse(completed).await.map_err(|why| audit_unavailable(&why))?;
@@ -134,7 +147,8 @@ fn describe(prompt: &Prompt<'_>, exchange: &mut Exchange) {
     facts.model = prompt.model.as_ref().map(|(model, _)| model.to_string()).unwrap_or_default();
     facts.stream = prompt.stream;
     facts.wants_usage = prompt.include_usage;
-    facts.tools = prompt.tools.iter().map(|t| t.to_string()).collect();
+    facts.tools = prompt.tools.iter().take(MAX_TOOLS).map(|tool| shown::name(tool)).collect();
+    facts.parameters = prompt.parameters();
     facts.unscanned.clone_from(&prompt.unscanned);
     if exchange.gateway.chain.is_empty() {
         return;

@@ -1,9 +1,10 @@
 //! One request and its answer, from the first hook to the last: Pingora's per-request context.
 
+use super::evidence::Evidence;
 use super::race::Race;
 use super::relay::Relay;
 use super::replay::Handle;
-use super::resume;
+use super::{resume, shown};
 use crate::audit::journal::Ticket;
 use crate::gateway::Gateway;
 use crate::openai::edit::{Splice, apply};
@@ -20,15 +21,14 @@ use pingora_http::RequestHeader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest header value of the caller's that is kept for the record, in characters.
-const MAX_FACT: usize = 256;
-
 /// One request and its answer.
 pub struct Exchange {
     /// The gateway it began with and keeps, whatever is reloaded meanwhile.
     pub gateway: Arc<Gateway>,
     /// Who asks for what, and what was decided: for headers, records and metrics.
     pub facts: Facts,
+    /// What can be proved of it later.
+    pub evidence: Evidence,
     /// Where it stands.
     pub phase: Phase,
     /// Counts an LLM request as in flight until the exchange is dropped; pages of our own are not counted.
@@ -130,8 +130,10 @@ pub struct Facts {
     pub stream: bool,
     /// The caller asked for usage in the stream.
     pub wants_usage: bool,
-    /// Names of tools offered.
+    /// Names of tools offered, as records show them.
     pub tools: Vec<String>,
+    /// Parameters the caller set.
+    pub parameters: Vec<(&'static str, serde_json::Value)>,
     /// Bytes of the request body.
     pub request_bytes: u64,
     /// Channels the chain read.
@@ -176,7 +178,15 @@ pub struct Served {
 impl Exchange {
     /// An exchange that has not begun.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, facts: Facts::default(), phase: Phase::Arrived, in_flight: None, place: None }
+        let (facts, evidence) = (Facts::default(), Evidence::default());
+        Self { gateway, facts, evidence, phase: Phase::Arrived, in_flight: None, place: None }
+    }
+
+    /// A piece of the answer's body leaves: the one place where it does, but for the last words of a broken stream.
+    pub fn leaves(&mut self, piece: &[u8]) {
+        if self.gateway.audit.is_some() && !piece.is_empty() {
+            self.evidence.leaves(piece, &self.gateway.keep);
+        }
     }
 
     /// What a target needs, while there is one to ask.
@@ -274,17 +284,17 @@ impl Facts {
     /// Notes who asks, from the head. Values are bounded: they end up in records.
     pub fn arrived(&mut self, head: &RequestHeader, client: Option<String>) {
         let text = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
-        let kept = |name: &str| text(name).map(|v| v.chars().take(MAX_FACT).collect::<String>());
         self.began = Some(Instant::now());
-        self.path = head.uri.path().chars().take(MAX_FACT).collect();
+        self.path = shown::name(head.uri.path());
         self.client = client;
-        self.user_agent = kept(USER_AGENT.as_str());
-        self.user = kept("x-user-id");
-        self.team = kept("x-team-id");
-        self.conversation = kept("x-conversation-id");
+        let identity = |name: &str| text(name).map(shown::identity);
+        self.user_agent = text(USER_AGENT.as_str()).map(shown::name);
+        self.user = identity("x-user-id");
+        self.team = identity("x-team-id");
+        self.conversation = identity("x-conversation-id");
         self.retry = text("x-stainless-retry-count").and_then(|n| n.parse().ok());
         let fresh = uuid::Uuid::now_v7();
-        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()));
+        let id = text("x-request-id").filter(|v| v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic()) && shown::is_clean(v));
         self.request_id = id.map_or_else(|| fresh.to_string(), Into::into);
         let trace = text("traceparent").and_then(trace_id);
         self.trace_id = trace.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);

@@ -149,6 +149,7 @@ pub async fn give_up(session: &mut Session, error: &Error, exchange: &mut Exchan
         let event = (!own || refused.is_some()).then(|| refused.as_ref().unwrap_or(&refusal).event(&exchange.facts.request_id));
         let last = [&text[..], event.as_deref().unwrap_or_default()].concat();
         exchange.facts.refused = Some(refused.unwrap_or(refusal));
+        exchange.leaves(&last);
         match session.write_response_body(Some(last.into()), true).await {
             Ok(()) => replay::close(&mut session.downstream_session).await,
             Err(error) => log::debug!("the caller left before the end of its stream: {error}"),

@@ -137,14 +137,20 @@ pub fn drop_hop_by_hop(head: &mut ResponseHeader) {
     head.remove_header("keep-alive");
 }
 
-/// Removes what a caller must not see from a provider's head, and adds ours.
+/// Removes what a caller must not see from a provider's head, the target's key wherever it is quoted, and adds ours.
 ///
 /// # Errors
 /// Never in practice: every value is our own.
 pub fn answer_head(head: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     let ours = |name: &str| name.starts_with("x-keeptrusts-") || name == "x-request-id";
-    let names: Vec<HeaderName> =
-        head.headers.keys().filter(|n| ours(n.as_str()) || WITHHELD.contains(&n.as_str())).cloned().collect();
+    let key = exchange.admitted().and_then(|a| a.plan.current()).and_then(|target| match &target.key {
+        Key::Present(secret) => Some(secret.expose()).filter(|key| !key.is_empty()),
+        Key::NotNeeded | Key::Missing(_) => None,
+    });
+    let quotes = |value: &HeaderValue| key.is_some_and(|key| memchr::memmem::find(value.as_bytes(), key.as_bytes()).is_some());
+    let withheld =
+        |(name, value): &(&HeaderName, &HeaderValue)| ours(name.as_str()) || WITHHELD.contains(&name.as_str()) || quotes(value);
+    let names: Vec<HeaderName> = head.headers.iter().filter(withheld).map(|(name, _)| name.clone()).collect();
     for name in names {
         head.remove_header(&name);
     }

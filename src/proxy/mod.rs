@@ -6,6 +6,7 @@ mod admit;
 mod attempt;
 mod body;
 mod decode;
+mod evidence;
 mod exchange;
 mod failing;
 mod forward;
@@ -20,6 +21,7 @@ mod replay;
 mod resume;
 mod said;
 mod settle;
+mod shown;
 mod turn;
 
 pub(crate) use forward::probe;
@@ -134,6 +136,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         *body = body::on_body(session, body.take(), end, exchange)?;
+        exchange.leaves(body.as_deref().unwrap_or_default());
         Ok(None)
     }
 

@@ -2,9 +2,10 @@
 
 use super::exchange::{Exchange, Facts};
 use super::relay::Relay;
+use super::shown;
 use crate::audit::record::{
-    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Event, Outcome, PolicyDecision, Received, Redactions,
-    Trace, UsageNumbers, UsageSource, Word,
+    About, Attempt, AttemptResult, Client, Completed, Content, Coverage, Event, Feature, Outcome, PolicyDecision, Principal,
+    Received, Redactions, Trace, UsageNumbers, UsageSource, Word,
 };
 use crate::gateway::Gateway;
 use crate::openai::chunk::Usage;
@@ -12,6 +13,9 @@ use crate::openai::request::Endpoint;
 use crate::policy::chain::{Decision, strongest};
 use crate::upstream::{self, Failure};
 use std::time::Instant;
+
+/// Choices whose end a record tells, at most.
+const MAX_CHOICES: usize = 128;
 
 /// How an answer ended for its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +50,25 @@ pub fn refused(exchange: &Exchange, caller_left: bool) -> Completed {
 pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, attempts: &[upstream::Attempt]) -> Completed {
     let facts = &exchange.facts;
     let tally = relay.map(|r| &r.tally);
-    let usage = tally.and_then(|t| t.usage);
+    let counted = tally.and_then(|t| t.usage);
+    let usage = counted.or_else(|| estimate(facts, relay?));
+    let source = if counted.is_some() { UsageSource::Upstream } else { UsageSource::Estimate };
     let since = |at: Option<Instant>| Some(at?.duration_since(facts.began?).as_secs_f64() * 1e3);
     Completed {
         about: about(exchange),
         target: facts.served.as_ref().map(|s| s.target.to_string()),
         provider: facts.served.as_ref().map(|s| s.provider.to_string()),
-        response_model: tally.and_then(|t| t.model.clone()),
-        response_id: tally.and_then(|t| t.id.clone()),
-        response: tally.map(|t| Content {
-            bytes: t.bytes,
+        response_model: tally.and_then(|t| t.model.as_deref().map(shown::name)),
+        response_id: tally.and_then(|t| t.id.as_deref().map(shown::name)),
+        response: relay.map(|_| Content {
             redactions: redactions(facts, "output"),
             coverage: answer_coverage(relay),
+            ..exchange.evidence.answer(&facts.event_id).unwrap_or_default()
         }),
         chunks: tally.filter(|t| t.chunks > 0).map(|t| t.chunks),
-        finish_reasons: tally.map(|t| t.finish_reasons.clone()).unwrap_or_default(),
+        finish_reasons: tally
+            .map(|t| t.finish_reasons.iter().take(MAX_CHOICES).map(|r| shown::name(r)).collect())
+            .unwrap_or_default(),
         policy: facts.decisions.iter().map(decision).collect(),
         verdict: verdict(facts).into(),
         reason_code: reason(facts),
@@ -71,7 +79,7 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         continued: facts.continued,
         dropped_fields: facts.dropped.clone(),
         degraded: facts.degraded,
-        usage: usage.map(numbers),
+        usage: usage.map(|usage| numbers(usage, source)),
         cost_usd: usage.and_then(|usage| cost(&exchange.gateway, facts, usage, attempts)),
         ttft_ms: tally.and_then(|t| since(t.first_byte)),
         duration_ms: since(Some(Instant::now())),
@@ -84,6 +92,16 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
 pub fn access(exchange: &Exchange, method: &str, http_status: Option<u16>) -> Event {
     let method = method.chars().take(32).collect();
     Event::HttpRequest { about: Box::new(About { request: None, ..about(exchange) }), method, http_status }
+}
+
+/// About how many tokens an answer took that its provider did not count, or had no chance to: a stream that broke off. Prompts have
+/// about four bytes a token, and providers send about one token an event.
+fn estimate(facts: &Facts, relay: &Relay) -> Option<Usage> {
+    const BYTES_PER_TOKEN: u64 = 4;
+    let tally = &relay.tally;
+    let input_tokens = facts.request_bytes.div_ceil(BYTES_PER_TOKEN);
+    let streamed = relay.status < 400 && tally.error.is_none() && tally.chunks > 0;
+    streamed.then(|| Usage { input_tokens, output_tokens: tally.chunks, ..Usage::default() })
 }
 
 /// The strongest verdict of both phases.
@@ -129,22 +147,24 @@ fn about(exchange: &Exchange) -> About {
     let facts = &exchange.facts;
     About {
         config: Some(exchange.gateway.stamp.clone()),
-        principal: None,
+        // No key is asked for: whoever reaches the gateway may use it.
+        principal: Some(Principal { kind: "anonymous".into(), ..Principal::default() }),
         user: facts.user.clone(),
         team: facts.team.clone(),
         client: Client { ip: facts.client.clone(), user_agent: facts.user_agent.clone() },
         conversation: facts.conversation.clone(),
         operation: facts.endpoint.map(operation).map(Word::Borrowed),
-        request_model: (!facts.model.is_empty()).then(|| facts.model.clone()),
+        request_model: (!facts.model.is_empty()).then(|| shown::name(&facts.model)),
         path: Some(facts.path.clone()),
         stream: facts.stream,
         tools: facts.tools.clone(),
-        parameters: Default::default(),
+        parameters: facts.parameters.iter().map(|(name, value)| (Word::Borrowed(*name), value.clone())).collect(),
         retry: facts.retry.filter(|n| *n > 0),
         request: Some(Content {
             bytes: facts.request_bytes,
             redactions: redactions(facts, "input"),
             coverage: Coverage { scanned: words(&facts.scanned), unscanned: words(&facts.unscanned) },
+            ..exchange.evidence.request(&facts.event_id)
         }),
         trace: Trace {
             trace_id: Some(facts.trace_id.clone()),
@@ -176,6 +196,7 @@ fn decision(decision: &Decision) -> PolicyDecision {
         reason_code: decision.reason_code.map(Word::Borrowed),
         rules: decision.rules.iter().cloned().map(Word::Owned).collect(),
         score: decision.score,
+        features: decision.features.iter().map(|(id, score)| Feature { id: Word::Owned(id.clone()), score: *score }).collect(),
         us: (decision.verdict != "skipped").then_some(decision.took.as_micros() as u64),
     }
 }
@@ -195,7 +216,7 @@ fn attempt(attempt: &upstream::Attempt) -> Attempt {
     let reason = attempt.failure.map(|f| f.as_str());
     Attempt {
         target: attempt.target.to_string(),
-        model: attempt.model.to_string(),
+        model: shown::name(&attempt.model),
         configured_model: attempt.configured_model.as_deref().map(Into::into),
         result: match attempt.status {
             Some(status) => AttemptResult::Status(status),
@@ -206,13 +227,13 @@ fn attempt(attempt: &upstream::Attempt) -> Attempt {
     }
 }
 
-fn numbers(usage: Usage) -> UsageNumbers {
+fn numbers(usage: Usage, source: UsageSource) -> UsageNumbers {
     UsageNumbers {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
         cached: usage.cached_tokens,
         reasoning: usage.reasoning_tokens,
-        source: UsageSource::Upstream,
+        source,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::exchange::{Admitted, Exchange, Phase};
 use super::record::{self, Ending};
 use super::relay::Relay;
+use super::{admit, evidence, shown};
 use crate::audit::Journal;
 use crate::audit::record::Outcome;
 use crate::metrics::METRICS;
@@ -42,6 +43,9 @@ pub fn settle(session: &Session, error: Option<&Error>, exchange: &mut Exchange,
         let outcome = attempt.failure.map_or("answered", |f| f.as_str());
         METRICS.attempts.with_label_values(&[&*attempt.target, outcome]).inc();
     }
+    let bytes = exchange.facts.request_bytes + relay.as_ref().map_or(0, |relay| relay.tally.bytes);
+    let kept = if exchange.gateway.keep.keeps() { bytes as usize } else { 0 };
+    admitted.ticket.enclose(admit::aside(kept, || evidence::close(exchange, relay.as_deref(), false)));
     let completed = record::completed(exchange, ending, relay.as_deref(), admitted.plan.attempts());
     access_log(exchange, ending);
     admitted.ticket.complete(completed);
@@ -159,7 +163,7 @@ fn access_log(exchange: &Exchange, ending: Ending) {
         ending.outcome.as_str(),
         record::verdict(facts),
         facts.served.as_ref().map_or("-", |s| &*s.target),
-        facts.served.as_ref().map_or("-", |s| &*s.model),
+        facts.served.as_ref().map_or("-".into(), |s| shown::name(&s.model)),
         facts.began.map_or(0.0, |b| b.elapsed().as_secs_f64() * 1e3),
     );
 }

@@ -3,6 +3,7 @@
 
 use super::prober::{Answer, ask, reason};
 use super::resolver;
+use crate::audit::sink::{Environment, check_keys};
 use crate::config::{self, AuditLoggerConfig, SecretRef, TargetConfig};
 use crate::gateway::{Gateway, Options};
 use crate::upstream::{Key, Target};
@@ -10,6 +11,7 @@ use pingora_core::connectors::http::Connector;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Records and `Retry-After` dates are only as good as the clock. Beyond this, somebody should look.
@@ -34,7 +36,7 @@ pub enum Grade {
 pub struct Finding {
     /// How grave.
     pub grade: Grade,
-    /// What was looked at: `config`, `target NAME`, `audit`, `clock`, `open files`.
+    /// What was looked at: `config`, `target NAME`, `audit`, `sink NAME`, `clock`, `open files`.
     pub subject: String,
     /// What was found, and what to do about it.
     pub text: String,
@@ -60,7 +62,10 @@ pub async fn examine(policy_config: &Path, audit_dir: &Path) -> Vec<Finding> {
                     found.ok("config", format!("{file} is valid, with {} target(s)", gateway.targets().len()));
                     targets(&gateway, &loaded.config.providers.targets, &mut found).await;
                     match &gateway.audit {
-                        Some(settings) => audit(audit_dir, settings, &mut found),
+                        Some(settings) => {
+                            audit(audit_dir, settings, &mut found);
+                            sinks(settings, &mut found);
+                        }
                         None => found.warning("audit", "no audit-logger in the chain: no audit log is written".into()),
                     }
                 }
@@ -200,6 +205,18 @@ fn audit(dir: &Path, settings: &AuditLoggerConfig, found: &mut Findings) {
             }
         }
         Err(error) => found.warning("audit", format!("its free space cannot be told: {error}")),
+    }
+}
+
+/// The keys of each sink; nothing is sent to any of them.
+fn sinks(settings: &AuditLoggerConfig, found: &mut Findings) {
+    let env: Environment = Arc::new(|name| std::env::var(name).ok());
+    for sink in &settings.sinks {
+        let subject = format!("sink {}", sink.name);
+        match check_keys(sink, &env) {
+            Ok(()) => found.ok(subject, "its keys are there, if it needs any".into()),
+            Err(why) => found.error(subject, format!("its keys are missing: {why}")),
+        }
     }
 }
 

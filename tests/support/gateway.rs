@@ -2,7 +2,7 @@
 
 use super::Origin;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -142,7 +142,8 @@ impl Run {
     pub async fn start(mut self) -> Gateway {
         if !self.config.contains("\npolicy:") {
             // Many gateways share this machine's disk: a sync may take longer than an operator would want to wait.
-            self.config += "policy: {audit-logger: {max_wait_ms: 15000}}\n";
+            // And tests look at the log all the time.
+            self.config += "policy: {audit-logger: {max_wait_ms: 15000, log_all_access: false}}\n";
         }
         let dir = TempDir::new().expect("a temporary directory");
         std::fs::write(dir.path().join("policy-config.yaml"), &self.config).expect("the config");
@@ -182,20 +183,23 @@ impl Run {
             .env_remove("STATE_DIRECTORY")
             .current_dir(dir.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("kt starts");
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("stderr is piped");
-        let sink = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = sink.lock().expect("the log");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        let stdout = child.stdout.take().expect("stdout is piped");
+        for stream in [Box::new(stderr) as Box<dyn Read + Send>, Box::new(stdout)] {
+            let sink = log.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut log = sink.lock().expect("the log");
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            });
+        }
         let client = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
@@ -267,7 +271,7 @@ impl Gateway {
         Command::new(env!("CARGO_BIN_EXE_kt")).args(args).current_dir(self.dir.path()).output().expect("kt runs")
     }
 
-    /// What it wrote to stderr so far.
+    /// What it wrote to stderr and stdout so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").clone()
     }
@@ -336,7 +340,7 @@ impl Drop for Gateway {
 }
 
 /// Below the range the kernel hands ports out of, so that neither an origin nor a connection takes it before the gateway does.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let next = (std::process::id() as u16).wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -35,7 +35,7 @@ struct Place {
 }
 
 enum Kind {
-    Store(Bucket),
+    Store(Box<Bucket>),
     System(SystemLog, PathBuf),
 }
 
@@ -50,7 +50,7 @@ struct Checkpoint {
 impl Anchor {
     /// The anchor of the log of `origin` below `dir`.
     pub fn new(dir: &Path, origin: &Origin, config: &AnchorConfig, env: &Environment) -> Anchor {
-        let store = config.s3.as_ref().map(|store| ("s3", Kind::Store(Bucket::new(store.clone(), env.clone()))));
+        let store = config.s3.as_ref().map(|store| ("s3", Kind::Store(Box::new(Bucket::new(store.clone(), env.clone())))));
         let system = config.system_log.map(|kind| ("system_log", Kind::System(kind, system_log::socket(kind).into())));
         let places = store.into_iter().chain(system).map(|(name, kind)| Place { name, kind, has: None });
         Anchor { origin: origin.clone(), file: origin.below(dir).join("checkpoint"), places: places.collect() }

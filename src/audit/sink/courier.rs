@@ -54,9 +54,18 @@ impl Courier {
         Courier { dir, origin, name, destination, backoff: Backoff::default(), way: None, lag: 0 }
     }
 
-    /// How many entries below `bound` are not known to be delivered.
-    pub fn behind(&self, bound: u64) -> u64 {
-        self.way.as_ref().map_or(bound, |way| bound.saturating_sub(way.bookmark.at().next))
+    /// How many entries below `bound` are not known to be delivered; also told to the metrics.
+    pub fn behind(&mut self, bound: u64) -> u64 {
+        let next = self.way.as_ref().map(|way| way.bookmark.at().next);
+        let behind = bound.saturating_sub(next.unwrap_or(0));
+        let lag = i64::try_from(behind).unwrap_or(i64::MAX);
+        METRICS.audit_sink_lag.with_label_values(&[&self.name]).add(lag - self.lag);
+        self.lag = lag;
+        if let Some(next) = next {
+            let index = i64::try_from(next).unwrap_or(i64::MAX) - 1;
+            METRICS.audit_sink_index.with_label_values(&[&self.name, self.origin.as_str()]).set(index);
+        }
+        behind
     }
 
     /// Delivers the next bundle of entries below `bound`, which are all durable. `chance` spreads the pause after a failure.
@@ -74,7 +83,7 @@ impl Courier {
                 Step::Failed(pause)
             }
         };
-        self.tell(bound);
+        self.behind(bound);
         step
     }
 
@@ -140,16 +149,6 @@ impl Courier {
             Err(error) => Err(Failure::later("the log cannot be read", &error)),
             Ok(_) if same && cursor.next() == newest.end() => Ok(newest.end()),
             Ok(_) => Err(conflict("which are others than in this log")),
-        }
-    }
-
-    fn tell(&mut self, bound: u64) {
-        let lag = i64::try_from(self.behind(bound)).unwrap_or(i64::MAX);
-        METRICS.audit_sink_lag.with_label_values(&[&self.name]).add(lag - self.lag);
-        self.lag = lag;
-        if let Some(way) = &self.way {
-            let index = i64::try_from(way.bookmark.at().next).unwrap_or(i64::MAX) - 1;
-            METRICS.audit_sink_index.with_label_values(&[&self.name, self.origin.as_str()]).set(index);
         }
     }
 }

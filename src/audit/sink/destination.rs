@@ -8,6 +8,7 @@ use super::s3::S3;
 use crate::audit::origin::Origin;
 use crate::config::{SinkConfig, SinkKind};
 use async_trait::async_trait;
+use std::error::Error;
 use std::time::Duration;
 
 /// A place that takes bundles. One call at a time, and after a failure the next call begins anew.
@@ -45,6 +46,16 @@ impl Failure {
         let text = format!("{what}: {error}");
         let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
         Failure::Later { why: text, after: None }
+    }
+
+    /// The same with the first cause at the end: the outer words of libraries leave it out.
+    pub fn caused(what: &str, error: &(dyn Error + 'static)) -> Failure {
+        let first = std::iter::successors(Some(error), |&error| error.source()).last().map(ToString::to_string);
+        let words = error.to_string();
+        match first.filter(|first| !words.contains(first.as_str())) {
+            Some(first) => Failure::later(what, &format!("{words}: {first}")),
+            None => Failure::later(what, &words),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The keys of sinks: the only file of the audit log that reads secrets. They are looked up at each connection, so a key that was
 //! changed in its file is taken up without a restart.
 
-use crate::config::{HeaderValue, NatsLogin, S3Keys, S3Store, SecretError, SecretRef};
+use crate::config::{HeaderValue, NatsLogin, S3Keys, S3Store, SecretError, SecretRef, SinkKind};
 use async_nats::ConnectOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue as Value};
@@ -22,6 +22,15 @@ const AMBIENT: [&str; 8] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
+
+/// Whether the keys of a sink can be had now; the error says which not and why, and never shows one.
+pub(super) fn check(kind: &SinkKind, env: &Environment) -> Result<(), String> {
+    match kind {
+        SinkKind::S3(s3) => of_store(&s3.store, AmazonS3Builder::new(), env).map(drop).map_err(|error| error.to_string()),
+        SinkKind::Nats(nats) => of_nats(&nats.login, ConnectOptions::new(), env).map(drop),
+        SinkKind::Otlp(otlp) => of_collector(&otlp.headers, env).map(drop),
+    }
+}
 
 /// Gives a store its keys.
 pub(super) fn of_store(store: &S3Store, builder: AmazonS3Builder, env: &Environment) -> Result<AmazonS3Builder, SecretError> {
@@ -76,4 +85,27 @@ pub(super) fn of_collector(headers: &[(String, HeaderValue)], env: &Environment)
         map.insert(HeaderName::from_str(name).map_err(|_| unfit())?, value);
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NatsSink;
+
+    #[test]
+    fn a_key_that_is_missing_or_unfit_is_named_and_never_shown() {
+        let env: Environment = Arc::new(|name| (name == "HELD").then(|| "not-a-real-key".to_owned()));
+        let nats = |login: NatsLogin| {
+            let (stream, subject) = ("kt-audit".into(), "kt.audit".into());
+            SinkKind::Nats(NatsSink { servers: Vec::new(), stream, subject, replicas: 1, login })
+        };
+        let reference = |name: &str| SecretRef::Env(name.into());
+        assert_eq!(check(&nats(NatsLogin::Token(reference("HELD"))), &env), Ok(()));
+        for (login, expected) in [
+            (NatsLogin::Token(reference("GONE")), "environment variable GONE is not set"),
+            (NatsLogin::Credentials(reference("HELD")), "environment variable HELD holds no credentials of NATS"),
+        ] {
+            assert_eq!(check(&nats(login), &env), Err(expected.into()));
+        }
+    }
 }

@@ -60,6 +60,14 @@ pub struct Sinks {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Whether the keys of a sink can be had now; the error is for the operator and never shows one. Speaks to nobody.
+///
+/// # Errors
+/// A variable that is not set, a file that cannot be read, a value that cannot be a key.
+pub fn check_keys(sink: &SinkConfig, env: &Environment) -> Result<(), String> {
+    keys::check(&sink.kind, env)
+}
+
 /// What the couriers of one gateway share.
 #[derive(Clone)]
 struct Scene {
@@ -84,6 +92,10 @@ impl Sinks {
         env: Environment,
     ) -> io::Result<Option<Sinks>> {
         let Some(origin) = journal.origin().filter(|_| !sinks.is_empty() || anchor.is_some()) else { return Ok(None) };
+        // What a killed process left is taken for durable by its successor; before it leaves, it is.
+        if let Err(error) = remains::sync(dir, &origin) {
+            log::warn!("audit sinks: {error}");
+        }
         let (stop, stopped) = watch::channel(false);
         let scene = Scene { dir: dir.to_path_buf(), origin, journal: journal.clone(), env, stop: stopped };
         let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();

@@ -68,7 +68,7 @@ impl Nats {
         let options = keys::of_nats(&self.config.login, options, &self.env)
             .map_err(|error| Failure::later("the server's credentials", &error))?;
         let servers: Vec<String> = self.config.servers.iter().map(ToString::to_string).collect();
-        let client = options.connect(servers).await.map_err(|error| Failure::later("connecting", &error))?;
+        let client = options.connect(servers).await.map_err(|error| Failure::caused("connecting", &error))?;
         let context = ContextBuilder::new().timeout(TIMEOUT).ack_timeout(TIMEOUT).build(client.clone());
         let stream = self.stream(&context).await?;
         let payload = client.server_info().max_payload;

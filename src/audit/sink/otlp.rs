@@ -64,7 +64,7 @@ impl Otlp {
             // Headers may hold a key: they go where the config says and nowhere else.
             .redirect(Policy::none())
             .build()
-            .map_err(|error| Failure::later("the client", &error))?;
+            .map_err(|error| Failure::caused("the client", &error))?;
         self.client = Some(client.clone());
         Ok(client)
     }
@@ -118,9 +118,7 @@ impl Otlp {
             Ok(answer) => answer,
             Err(error) => {
                 self.client = None;
-                // The library's outer words leave the reason out.
-                let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), deepest);
-                return Err(Failure::later("sending", &reason));
+                return Err(Failure::caused("sending", &error));
             }
         };
         let (status, after) = (answer.status(), retry_after(&answer, SystemTime::now()));
@@ -159,14 +157,6 @@ fn compressed(body: &Value) -> std::io::Result<Vec<u8>> {
     serde_json::to_writer(&mut encoder, body)?;
     encoder.flush()?;
     encoder.finish()
-}
-
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// The pause an answer asks for, in seconds or as a date.

@@ -62,8 +62,8 @@ impl Remains {
     }
 }
 
-/// A process that was killed may have written what no disk has yet.
-fn sync(dir: &Path, origin: &Origin) -> Result<(), AuditError> {
+/// A process that was killed may have written what no disk has yet: makes all of a log durable.
+pub(super) fn sync(dir: &Path, origin: &Origin) -> Result<(), AuditError> {
     let wal = origin.below(dir).join("wal");
     for (_, path) in segment::list(&wal).map_err(AuditError::at(&wal))? {
         File::open(&path).and_then(|file| file.sync_data()).map_err(AuditError::at(&path))?;

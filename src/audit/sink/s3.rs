@@ -145,12 +145,12 @@ impl Bucket {
         }
         let builder =
             keys::of_store(&self.store, builder, &self.env).map_err(|error| Failure::later("the store's keys", &error))?;
-        builder.build().map_err(|error| Failure::later("the store", &error))
+        builder.build().map_err(|error| Failure::caused("the store", &error))
     }
 
     /// Tells of a failure, and connects anew next time: keys may have changed.
     fn failed(&mut self, what: &str, error: &Error) -> Failure {
         self.client = None;
-        Failure::later(what, error)
+        Failure::caused(what, error)
     }
 }

@@ -180,7 +180,7 @@ fn what_is_too_old_is_pruned_by_whole_segments_and_the_rest_is_still_proved() {
         let proof = inclusion_proof(&tree, index, size).unwrap();
         verify_inclusion(&leaf_hash(&record), index, size, &proof, &root).unwrap();
     }
-    assert_eq!(tree.edge().unwrap().unwrap().size(), first);
+    assert_eq!(tree.edge().unwrap().size(), first);
     assert!(matches!(tree.node(0, 0), Err(AuditError::Pruned { .. })));
     // Hands that delete more than retention did are found.
     left[0].files().iter().for_each(|file| std::fs::remove_file(file).unwrap());

@@ -88,6 +88,13 @@ impl Edge {
         })
     }
 
+    /// The root of a full subtree as high as a row of tiles, where this edge holds it.
+    pub fn node(&self, height: u32, index: u64) -> Option<Hash> {
+        let row = self.rows.get((height / HEIGHT) as usize).filter(|_| height.is_multiple_of(HEIGHT))?;
+        let items = self.size >> height;
+        row.get(usize::try_from(index.checked_sub(items - items % WIDTH as u64)?).ok()?).copied()
+    }
+
     /// The same tree in its compact form.
     pub fn frontier(&self) -> Frontier {
         // A row of hashes is a small tree: its peaks are peaks of the whole.

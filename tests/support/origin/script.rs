@@ -163,6 +163,11 @@ impl Origin {
         self.step(Act::Raw { bytes: bytes.as_ref().to_vec(), per_write: per_write.max(1) })
     }
 
+    /// With this status.
+    pub fn with_status(self, status: u16) -> Origin {
+        self.edit(|step| step.status = status)
+    }
+
     /// Adds a header to the last step; `content-type` replaces the default.
     pub fn with_header(self, name: &str, value: &str) -> Origin {
         self.edit(|step| step.headers.push((name.to_owned(), value.to_owned())))
