@@ -14,6 +14,8 @@ from report import Skipped
 CRASHES_PER_LOG = 20
 # A disk may write all by itself what nobody synced; not so often.
 CONTROLS = 5
+# How long the gateway may take to write elsewhere what one sync did not.
+RECOVER_WITHIN = 20
 SERVER = Path(__file__).with_name("fuse.py")
 
 
@@ -38,11 +40,26 @@ def forgetful_cuts(lab, report, crashes):
                     break
 
 
+def first_cut(lab, report):
+    """A gateway makes its audit directory itself, and the first power cut leaves nothing that it did not sync."""
+    with report.trial("a new log on a disk that forgets", "Its directories last as long as what is in them.") as trial:
+        with Forgetting(lab, trial, "forgetful-new", makes_directory=False) as log:
+            log.strike(log.worst_power_cut, Moment.LOAD)
+            log.look()
+
+
 class Forgetting(Crashes):
     """One log on one forgetful disk, inside a `with`."""
 
+    def __init__(self, lab, trial, name, heavy=False, makes_directory=True):
+        super().__init__(lab, trial, name, heavy)
+        self.makes_directory = makes_directory
+
     def root(self, place):
         self.disk = self.stack.enter_context(ForgetfulDisk(place / "disk"))
+        if self.makes_directory:
+            (self.disk.root / "audit").mkdir(mode=0o700)
+            self.disk.sync_names()
         return self.disk.root
 
     def crash(self):
@@ -54,7 +71,13 @@ class Forgetting(Crashes):
             self.strike(self.power_cut if self.random.random() < 0.8 else self.gateway.kill, prepare=bad)
 
     def power_cut(self):
-        unsynced = self.disk.order("cut", seed=self.random.randrange(1 << 30))["unsynced"]
+        self.cut_power(self.random.randrange(1 << 30))
+
+    def worst_power_cut(self):
+        self.cut_power(None)
+
+    def cut_power(self, seed):
+        unsynced = self.disk.order("cut", seed=seed)["unsynced"]
         if unsynced:
             self.trial.note("some power cuts found unsynced bytes or names")
         # A disk that is gone acknowledges nothing.
@@ -66,10 +89,12 @@ class Forgetting(Crashes):
     def fail_a_sync(self):
         self.trial.count("failed syncs")
         self.disk.order("set", fail=1)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + RECOVER_WITHIN
         while self.disk.order("look")["fail"] and time.monotonic() < deadline:
             time.sleep(0.01)
-        if (said := self.load.one(self.gateway.port)) != "200":
+        while (said := self.load.one(self.gateway.port)) != "200" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if said != "200":
             self.trial.fail(f"one sync failed, and afterwards the gateway says {said}:\n{self.gateway.said()}")
 
     def slow_syncs(self):
@@ -108,6 +133,12 @@ class ForgetfulDisk:
 
     def mount(self):
         self.order("mount")
+
+    def sync_names(self):
+        """Makes the names in the root last."""
+        root = os.open(self.root, os.O_RDONLY)
+        os.fsync(root)
+        os.close(root)
 
     def unmount(self):
         unmount(self.root)

@@ -5,7 +5,8 @@ A process of its own: a program that waited for a file system it serves itself w
 object, answered by a line of output:
 
     {"do": "mount"}                                    serves the disk as it is now
-    {"do": "cut", "seed": 7}                           cuts the power: every call fails; the next mount shows what is left
+    {"do": "cut", "seed": 7}                           cuts the power: every call fails; the next mount shows what is left,
+                                                       with the seed null nothing that was not synced
     {"do": "look"}                                     how many syncs are still to fail
     {"do": "set", "fail": 2, "delay": 0.5, "lie": 0}   the next 2 syncs fail; syncs take half a second; syncs do nothing
 """

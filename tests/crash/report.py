@@ -113,8 +113,10 @@ class Trial:
             ledger.acknowledged.pop(name, None)
             ledger.forwarded.discard(name)
         self.noticed |= self.is_control and bool(judgement.problems)
-        if not self.is_control:
-            for problem in judgement.problems:
+        for problem in judgement.problems:
+            if self.is_control:
+                self.note(f"noticed: {problem}")
+            else:
                 self.fail(f"{when}: {problem}")
         return judgement
 

@@ -76,6 +76,7 @@ class Directory:
 
 def survivors(pending, chance):
     """The part of unsynced changes that reached the disk, in one of the ways it may."""
+    # The first is the least.
     style = chance.choice(["none", "all", "prefix", "some", "sectors"])
     if style == "none" or not pending:
         return
@@ -142,5 +143,15 @@ def dirty(node):
 
 
 def cut(root, seed):
-    """The tree after a power cut."""
-    return root.after_cut(random.Random(seed))
+    """The tree after a power cut. Without a seed nothing unsynced is left."""
+    return root.after_cut(Nothing() if seed is None else random.Random(seed))
+
+
+class Nothing(random.Random):
+    """The chance that always falls on the least."""
+
+    def choice(self, among):
+        return among[0]
+
+    def randint(self, least, _):
+        return least
