@@ -119,6 +119,8 @@ pub trait Watch: Send + Sync {
     fn feed(&mut self, delta: &str, out: &mut Released) -> Flow;
     /// The text is over: everything is decided by this call.
     fn end(&mut self, out: &mut Released) -> Flow;
+    /// A watch that stands where this one does. It may be ended while this one goes on, should the text not have been over.
+    fn fork(&self) -> Box<dyn Watch>;
 }
 
 /// Whether an answer may go on.
@@ -132,7 +134,7 @@ pub enum Flow {
 }
 
 /// What a watch has decided so far; the caller drains `replacements` and `findings` after each call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Released {
     /// Text before this offset is decided: it may leave, with the replacements applied. Never decreases.
     pub upto: u64,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 const GATHER: usize = 1024;
 
 /// Watches one channel for personal data.
+#[derive(Clone)]
 pub(super) struct PiiWatch {
     shared: Arc<Shared>,
     carry: Carry,
@@ -23,6 +24,7 @@ pub(super) struct PiiWatch {
 }
 
 /// The text still needed: what is not decided, and the little to its left that detectors may look at.
+#[derive(Clone)]
 enum Carry {
     Plain { text: String, forgotten: u64 },
     Json(JsonText),
@@ -87,6 +89,10 @@ impl Watch for PiiWatch {
             json.finish();
         }
         self.advance(true, out)
+    }
+
+    fn fork(&self) -> Box<dyn Watch> {
+        Box::new(self.clone())
     }
 }
 
