@@ -63,6 +63,10 @@ mod answers;
 #[path = "edge/restore.rs"]
 mod restore;
 
+/// What the coverage table says is what the gateway does, and records say what was read.
+#[path = "edge/coverage.rs"]
+mod coverage;
+
 /// What the audit log holds of each exchange, and what nothing holds.
 #[path = "edge/records.rs"]
 mod records;

@@ -49,7 +49,7 @@ pub use resilience::{Backoff, BackoffStrategy, CircuitBreaker, Fallback, MidStre
 pub use routing::{Hedge, Routing, Strategy};
 pub use schema::json_schema;
 pub use secret::{Secret, SecretError, SecretRef};
-pub use testing::{Case, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
+pub use testing::{Case, CaseEndpoint, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
 
 use document::Document;
 use schemars::JsonSchema;

@@ -163,6 +163,11 @@ impl Answer {
             && (channel.upto < channel.fed || channel.watches.iter().any(|running| running.released.upto < channel.fed))
     }
 
+    /// The channels so far, each with whether somebody watches it.
+    pub fn watched(&self) -> impl Iterator<Item = (AnswerKind, bool)> {
+        self.channels.iter().map(|channel| (channel.id.kind, !channel.watches.is_empty()))
+    }
+
     /// Hands over what the policies found in the answer.
     pub fn take_decisions(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.decisions)

@@ -11,7 +11,8 @@ pub mod prompt_injection;
 pub mod restore;
 
 use crate::openai::chunk::AnswerChannel;
-use crate::openai::request::Prompt;
+use crate::openai::request::{Prompt, Text};
+use prompt_injection::Explanation;
 use restore::Restorer;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -100,6 +101,14 @@ pub trait Policy: Send + Sync {
     fn message(&self) -> Cow<'static, str>;
     /// Judges the whole prompt, before any byte leaves.
     fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault>;
+    /// Whether it reads this text of a prompt.
+    fn reads(&self, _text: &Text<'_>) -> bool {
+        true
+    }
+    /// What a model of its own sees in a text a user wrote, where it has one. For whoever asked about this very text.
+    fn explanation(&self, _text: &str) -> Option<Explanation> {
+        None
+    }
     /// Whether [`Policy::watch`] can return a watch: the relay of answers nobody watches is a plain copy.
     fn watches_answers(&self) -> bool {
         false

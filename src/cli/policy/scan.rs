@@ -2,7 +2,7 @@
 
 use super::lines::{Line, Lines, MAX_LINE};
 use super::lint;
-use super::report::{Examiner, Report, Role};
+use super::report::{Examiner, Feature, Model, Report, Role};
 use super::table::{Table, harmless};
 use crate::config::{self, ChainEntry, Kind, PolicyBlocks, When};
 use crate::gateway;
@@ -27,7 +27,7 @@ pub struct Args {
     /// Who wrote the text, or the lines that do not say
     #[arg(long, value_enum, default_value_t)]
     role: Role,
-    /// Add the verdict of each policy, the score of each finding, and the text as it would go on
+    /// Add the verdict of each policy, the score of each finding, what the model makes of the text, and the text as it would go on
     #[arg(long)]
     explain: bool,
     /// JSON also on a terminal
@@ -208,6 +208,13 @@ fn people(report: &Report, kinds: &[&str], explain: bool, out: &mut dyn Write) -
     for said in &report.policies {
         let why = said.reason_code.map(|code| format!(" ({code})")).unwrap_or_default();
         writeln!(out, "{}: {}{why}", said.policy, said.verdict)?;
+        if let Some(Model { score, log_odds, start, end, features }) = &said.model {
+            writeln!(out, "  score {score:.2}; its worst window is {start} to {end}, log-odds {log_odds:+.2}")?;
+            for Feature { gram, count, weight } in features {
+                let times = if *count > 1 { format!(" x{count}") } else { String::new() };
+                writeln!(out, "  {weight:+.2}  {}{times}", harmless(gram))?;
+            }
+        }
     }
     if let Some(redacted) = &report.redacted {
         writeln!(out, "\ngoes on as:\n{}", redacted.lines().map(harmless).collect::<Vec<_>>().join("\n"))?;

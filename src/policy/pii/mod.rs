@@ -23,6 +23,7 @@
 mod candidates;
 mod context;
 mod custom;
+mod disguises;
 mod markers;
 mod matching;
 mod numbers;
@@ -182,6 +183,9 @@ impl PiiDetector {
                 judgement.edits.push(TextEdit { text: index, range, with });
             }
         }
+        self.unmask(prompt, &mut judgement, |value| {
+            Some(tokens.get_or_insert_with(|| Tokens::beside(prompt)).of(value.rule.kind, &value.written))
+        });
         judgement.verdict = if tokens.is_some() { Verdict::Redact } else { Verdict::Allow };
         judgement.restores = tokens.map(|tokens| Arc::new(tokens.into_restorer()));
         judgement
@@ -224,6 +228,10 @@ impl Policy for PiiDetector {
                 |r: Replacement| TextEdit { text: index, range: r.range.start as usize..r.range.end as usize, with: r.with };
             judgement.edits.extend(out.replacements.into_iter().map(edit));
         }
+        let replaces = self.shared.action != Action::Block;
+        self.unmask(prompt, &mut judgement, |value| {
+            replaces.then(|| self.shared.markers.write(value.rule.kind, &value.written, 0))
+        });
         judgement.verdict = match self.shared.action {
             _ if judgement.findings.is_empty() => Verdict::Allow,
             Action::Redact | Action::Restore => Verdict::Redact,
