@@ -44,6 +44,16 @@ impl PiiDetector {
         if found.is_empty() {
             return;
         }
+        // What of a value was found in plain sight goes with it.
+        let mut pieces: Vec<_> = found.iter().flat_map(|value| &value.pieces).collect();
+        pieces.sort_by_key(|(text, range)| (*text, range.start));
+        let apart = |text: usize, range: &Range<usize>| {
+            let behind = pieces.partition_point(|(other, piece)| (*other, piece.start) <= (text, range.start));
+            let piece = behind.checked_sub(1).and_then(|last| pieces.get(last));
+            range.is_empty() || piece.is_none_or(|(other, piece)| *other != text || piece.end < range.end)
+        };
+        judgement.findings.retain(|finding| apart(finding.text, &finding.range));
+        judgement.edits.retain(|edit| apart(edit.text, &edit.range));
         for value in &found {
             let Some((first, range)) = value.pieces.first() else { continue };
             judgement.findings.push(self.shared.finding(value.rule, *first, range.clone()));
@@ -221,7 +231,9 @@ fn veils(text: &str) -> bool {
         '\u{2070}'..='\u{2089}'
         | '\u{2460}'..='\u{24ff}'
         | '\u{fe50}'..='\u{fe6b}'
-        | '\u{ff01}'..='\u{ff5e}'
+        | '\u{ff10}'..='\u{ff19}'
+        | '\u{ff20}'..='\u{ff3a}'
+        | '\u{ff41}'..='\u{ff5a}'
         | '\u{1d400}'..='\u{1d7ff}'
         | '\u{1f100}'..='\u{1f189}'
         | '\u{1fbf0}'..='\u{1fbf9}'

@@ -18,7 +18,7 @@
 //!
 //! Context is looked for to the left only, and no detector sees further than 512 bytes, in whole texts as in streams. That is the
 //! limit of what a stream holds back; most of the time it holds the last word. Not found: names, places and dates as such, digits
-//! spelled out or in other scripts, values taken apart by markup.
+//! spelled out or in other scripts, values taken apart by markup. In prompts, values in disguise are looked for besides (`disguises`).
 
 mod candidates;
 mod context;
