@@ -118,10 +118,38 @@ pub struct Model {
     pub features: Vec<Feature>,
 }
 
+impl Model {
+    /// The explanation of what it makes of a text, without these values of it.
+    pub(super) fn of(text: &str, explanation: Explanation, values: &[Value<'_>]) -> Self {
+        let Range { start, end } = explanation.code_points(text);
+        let Explanation { score, log_odds, grams, .. } = explanation;
+        let feature = |Gram { text: gram, count, weight }: Gram| {
+            let known = |(value, _): &&Value<'_>| {
+                let value = text.get(value.clone()).unwrap_or_default().to_lowercase();
+                gram.trim_end_matches('-').split(' ').any(|word| word.len() > 1 && value.contains(word))
+            };
+            let gram = values.iter().find(known).map_or_else(|| gram.clone(), |(_, what)| format!("<{what}>"));
+            Feature { gram, count, weight }
+        };
+        Self { score, log_odds, start, end, features: grams.into_iter().map(feature).collect() }
+    }
+
+    /// The same for people, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let Self { score, log_odds, start, end, features } = self;
+        let head = format!("score {score:.2}; its worst window is {start} to {end}, log-odds {log_odds:+.2}");
+        let line = |Feature { gram, count, weight }: &Feature| {
+            let times = if *count > 1 { format!(" x{count}") } else { String::new() };
+            format!("{weight:+.2}  {gram}{times}")
+        };
+        std::iter::once(head).chain(features.iter().map(line))
+    }
+}
+
 /// One n-gram.
 #[derive(Debug, Serialize)]
 pub struct Feature {
-    /// A word, two words, or the beginning of a word (`instr-`), as they read once folded.
+    /// A word, two words (`^` stands for the beginning of the text), or the beginning of a word (`inst-`), as they read once folded.
     pub gram: String,
     /// How often it stands in the window.
     pub count: u32,
@@ -188,7 +216,7 @@ impl Examiner {
             report.findings.extend(judgement.findings.iter().map(|finding| self.found(policy.kind(), finding, text, &values)));
             if self.explain {
                 let reason_code = (judgement.verdict > Verdict::Allow).then(|| policy.reason_code());
-                let model = policy.explanation(text).filter(|_| read).map(|explanation| model(text, explanation, &values));
+                let model = policy.explanation(text).filter(|_| read).map(|explanation| Model::of(text, explanation, &values));
                 report.policies.push(Said { policy: policy.kind(), verdict: judgement.verdict.as_str(), reason_code, model });
             }
         }
@@ -216,21 +244,6 @@ fn values(judged: &[Judgement]) -> Vec<Value<'_>> {
     let mut values: Vec<_> = findings.filter(|f| f.score.is_none()).map(|f| (f.range.clone(), f.what.as_ref())).collect();
     values.sort_by_key(|(range, _)| range.start);
     values
-}
-
-/// The explanation of a model, without what is personal in it.
-fn model(text: &str, explanation: Explanation, values: &[Value<'_>]) -> Model {
-    let Range { start, end } = explanation.code_points(text);
-    let Explanation { score, log_odds, grams, .. } = explanation;
-    let feature = |Gram { text: gram, count, weight }: Gram| {
-        let known = |(value, _): &&Value<'_>| {
-            let value = text.get(value.clone()).unwrap_or_default().to_lowercase();
-            gram.trim_end_matches('-').split(' ').any(|word| word.len() > 1 && value.contains(word))
-        };
-        let gram = values.iter().find(known).map_or_else(|| gram.clone(), |(_, what)| format!("<{what}>"));
-        Feature { gram, count, weight }
-    };
-    Model { score, log_odds, start, end, features: grams.into_iter().map(feature).collect() }
 }
 
 /// A part of the text with the values in it shown as their types.

@@ -2,7 +2,7 @@
 
 use super::lines::{Line, Lines, MAX_LINE};
 use super::lint;
-use super::report::{Examiner, Feature, Model, Report, Role};
+use super::report::{Examiner, Model, Report, Role};
 use super::table::{Table, harmless};
 use crate::config::{self, ChainEntry, Kind, PolicyBlocks, When};
 use crate::gateway;
@@ -208,12 +208,8 @@ fn people(report: &Report, kinds: &[&str], explain: bool, out: &mut dyn Write) -
     for said in &report.policies {
         let why = said.reason_code.map(|code| format!(" ({code})")).unwrap_or_default();
         writeln!(out, "{}: {}{why}", said.policy, said.verdict)?;
-        if let Some(Model { score, log_odds, start, end, features }) = &said.model {
-            writeln!(out, "  score {score:.2}; its worst window is {start} to {end}, log-odds {log_odds:+.2}")?;
-            for Feature { gram, count, weight } in features {
-                let times = if *count > 1 { format!(" x{count}") } else { String::new() };
-                writeln!(out, "  {weight:+.2}  {}{times}", harmless(gram))?;
-            }
+        for line in said.model.iter().flat_map(Model::lines) {
+            writeln!(out, "  {}", harmless(&line))?;
         }
     }
     if let Some(redacted) = &report.redacted {

@@ -1,8 +1,10 @@
 //! One case tried on the chain as the gateway would: the prompt first, and the provider's answer if the prompt passed.
 
+use super::report::Model;
 use crate::config::{CaseEndpoint, CaseInput, StreamPart, UpstreamResponse};
 use crate::openai::chunk::{AnswerChannel, AnswerKind, Choices, Chunk};
 use crate::openai::request::{Endpoint, Prompt};
+use crate::policy::Policy;
 use crate::policy::answer::Answer;
 use crate::policy::chain::{Chain, Decision, Facts, Ruling, strongest};
 use crate::refusal::Refusal;
@@ -20,13 +22,35 @@ pub struct Outcome {
     pub verdict: &'static str,
     /// What each policy said, first of the prompt, then of the answer.
     pub decisions: Vec<Decision>,
+    /// What policies with a model make of the prompt; only when asked.
+    pub seen: Vec<Seen>,
+}
+
+/// What a model makes of the text of a prompt that looks most like an attack to it.
+#[derive(Debug)]
+pub struct Seen {
+    /// The kind of its policy.
+    pub policy: &'static str,
+    /// The message, or the element of a list of prompts or inputs, that the text belongs to.
+    pub message: usize,
+    /// What it makes of it.
+    pub model: Model,
+}
+
+impl Seen {
+    fn of(policy: &dyn Policy, prompt: &Prompt<'_>) -> Option<Self> {
+        let texts = prompt.texts.iter().filter(|text| policy.reads(text));
+        let explained = texts.filter_map(|text| Some((text, policy.explanation(&text.text)?)));
+        let (text, explanation) = explained.max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score))?;
+        Some(Self { policy: policy.kind(), message: text.message, model: Model::of(&text.text, explanation, &[]) })
+    }
 }
 
 impl Outcome {
-    fn of(decisions: Vec<Decision>) -> Self {
+    fn of(decisions: Vec<Decision>, seen: Vec<Seen>) -> Self {
         let words = decisions.iter().map(|decision| decision.verdict);
         let verdict = if words.clone().any(|word| word == FAULT) { FAULT } else { strongest(words) };
-        Self { verdict, decisions }
+        Self { verdict, decisions, seen }
     }
 
     /// The reasons of the policies that gave the strongest verdict, distinct.
@@ -42,11 +66,11 @@ impl Outcome {
     }
 }
 
-/// Tries one case.
+/// Tries one case. `explain` is whether to ask models what they see.
 ///
 /// # Errors
 /// A sentence: the gateway would refuse such a request unread, or there is no such answer.
-pub fn run(chain: &Chain, input: &CaseInput) -> Result<Outcome, String> {
+pub fn run(chain: &Chain, input: &CaseInput, explain: bool) -> Result<Outcome, String> {
     let model = input.model.as_deref().unwrap_or_default();
     let (endpoint, asked) = match input.endpoint() {
         CaseEndpoint::ChatCompletions => (Endpoint::ChatCompletions, json!(input.messages)),
@@ -69,7 +93,9 @@ pub fn run(chain: &Chain, input: &CaseInput) -> Result<Outcome, String> {
             Err(Stop::Unreadable(why)) => return Err(format!("`upstream_response`: {why}")),
         }
     }
-    Ok(Outcome::of(decisions))
+    let asked = chain.policies().filter(|_| explain);
+    let seen = asked.filter_map(|policy| Seen::of(policy.as_ref(), &prompt)).collect();
+    Ok(Outcome::of(decisions, seen))
 }
 
 /// Why an answer is not judged to its end.
@@ -145,7 +171,7 @@ mod tests {
             ChainEntry { kind: Kind::AuditLogger, when: When::default() },
         ];
         let chain = crate::gateway::chain(&entries, &PolicyBlocks::default(), Mode::default()).unwrap();
-        let outcome = run(&chain, &serde_json::from_value(input).unwrap())?;
+        let outcome = run(&chain, &serde_json::from_value(input).unwrap(), false)?;
         Ok((outcome.verdict, outcome.reasons()))
     }
 

@@ -182,7 +182,7 @@ fn escapes(bytes: &[u8]) -> bool {
 
 /// A run of base64 or hex that begins like a text. Every run long enough holds a byte whose place is a multiple of its length.
 fn encodes(bytes: &[u8]) -> bool {
-    let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_');
+    let is_base64 = |b: &u8| BASE64[usize::from(*b)];
     let (mut at, mut behind) = (MIN_BASE64 - 1, 0);
     while let Some(byte) = bytes.get(at) {
         if !is_base64(byte) {
@@ -202,6 +202,17 @@ fn encodes(bytes: &[u8]) -> bool {
     }
     false
 }
+
+/// The digits of base64 in either alphabet, those of hex among them.
+const BASE64: [bool; 256] = {
+    let mut digits = [false; 256];
+    let mut b = 0;
+    while b < digits.len() {
+        digits[b] = (b as u8).is_ascii_alphanumeric() || matches!(b as u8, b'+' | b'/' | b'-' | b'_');
+        b += 1;
+    }
+    digits
+};
 
 fn begins_a_text(run: &[u8]) -> bool {
     let mut buffer = [0; MIN_BASE64];
