@@ -67,6 +67,10 @@ mod restore;
 #[path = "edge/audit_log.rs"]
 mod audit_log;
 
+/// What the coverage table says is what the gateway does, and records say what was read.
+#[path = "edge/coverage.rs"]
+mod coverage;
+
 /// What the audit log holds of each exchange, and what nothing holds.
 #[path = "edge/records.rs"]
 mod records;

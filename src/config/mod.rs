@@ -55,7 +55,7 @@ pub use secret::{Secret, SecretError, SecretRef};
 pub use sinks::{
     AnchorConfig, HeaderValue, NatsLogin, NatsSink, NatsUrl, OtlpSink, S3Keys, S3Sink, S3Store, SinkConfig, SinkKind, SystemLog,
 };
-pub use testing::{Case, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
+pub use testing::{Case, CaseEndpoint, CaseInput, Expected, ExpectedVerdict, StreamPart, Suite, UpstreamResponse};
 
 use document::Document;
 use schemars::JsonSchema;

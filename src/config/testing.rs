@@ -34,13 +34,46 @@ pub struct Case {
     pub expected: Expected,
 }
 
-/// What a caller sends and a provider answers; at least one of `messages` and `upstream_response`.
+/// The endpoint a request is sent to, by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CaseEndpoint {
+    /// Asked with `messages`.
+    #[serde(rename = "/v1/chat/completions")]
+    ChatCompletions,
+    /// Asked with a `prompt`.
+    #[serde(rename = "/v1/completions")]
+    Completions,
+    /// Asked with an `input`.
+    #[serde(rename = "/v1/embeddings")]
+    Embeddings,
+}
+
+impl CaseEndpoint {
+    /// Its path.
+    pub fn path(self) -> &'static str {
+        match self {
+            CaseEndpoint::ChatCompletions => "/v1/chat/completions",
+            CaseEndpoint::Completions => "/v1/completions",
+            CaseEndpoint::Embeddings => "/v1/embeddings",
+        }
+    }
+}
+
+/// What a caller sends and a provider answers: `messages`, a `prompt` or an `input`, an `upstream_response`, or one of each.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CaseInput {
+    /// Where the request is sent; by itself where `messages`, `prompt` or `input` belong.
+    pub endpoint: Option<CaseEndpoint>,
     /// The messages of a chat completion, as the API takes them.
     #[schemars(schema_with = "objects")]
     pub messages: Vec<Map<String, Value>>,
+    /// The prompt of a completion: a text, texts, or token ids.
+    #[schemars(schema_with = "texts")]
+    pub prompt: Option<Value>,
+    /// The input of an embedding, likewise.
+    #[schemars(schema_with = "texts")]
+    pub input: Option<Value>,
     /// The model the caller asks for, for conditions on it.
     pub model: Option<String>,
     /// The headers of the request, for conditions on them.
@@ -51,9 +84,31 @@ pub struct CaseInput {
 }
 
 impl CaseInput {
-    /// Whether there is nothing for the chain to judge.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.upstream_response.is_none()
+    /// Where its request is sent.
+    pub fn endpoint(&self) -> CaseEndpoint {
+        self.endpoint.unwrap_or(match (&self.prompt, &self.input) {
+            (Some(_), _) => CaseEndpoint::Completions,
+            (None, Some(_)) => CaseEndpoint::Embeddings,
+            (None, None) => CaseEndpoint::ChatCompletions,
+        })
+    }
+
+    /// Why it is no case, and what to do about it.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let asks = [
+            (CaseEndpoint::ChatCompletions, !self.messages.is_empty()),
+            (CaseEndpoint::Completions, self.prompt.is_some()),
+            (CaseEndpoint::Embeddings, self.input.is_some()),
+        ];
+        if asks.iter().any(|(endpoint, present)| *present && *endpoint != self.endpoint()) {
+            return Some((
+                "has what its endpoint does not take",
+                "a chat completion takes `messages`, a completion a `prompt`, an embedding an `input`",
+            ));
+        }
+        let asks = asks.iter().any(|(_, present)| *present);
+        (!asks && self.upstream_response.is_none())
+            .then_some(("has nothing to judge", "give it `messages`, a `prompt`, an `input` or an `upstream_response`"))
     }
 }
 
@@ -124,9 +179,9 @@ impl ExpectedVerdict {
 pub(super) fn check(suites: &[Suite], spot: Spot<'_>, found: &mut Found) {
     for (at, suite) in suites.iter().enumerate() {
         for (number, case) in suite.cases.iter().enumerate() {
-            if case.input.is_empty() {
+            if let Some((why, advice)) = case.input.fault() {
                 let spot = spot.item(at).key("cases").item(number).key("input");
-                found.add(spot, Code::MissingKey, "this case has nothing to judge", "give it `messages` or `upstream_response`");
+                found.add(spot, Code::MissingKey, format!("this case {why}"), advice);
             }
         }
     }
@@ -135,6 +190,15 @@ pub(super) fn check(suites: &[Suite], spot: Spot<'_>, found: &mut Found) {
 /// Objects of somebody else's making.
 fn objects(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": {"type": "object", "additionalProperties": true}})
+}
+
+/// A text, texts, or token ids, one list of them or several.
+fn texts(_: &mut SchemaGenerator) -> Schema {
+    let ids = json_schema!({"type": "array", "items": {"type": "integer"}});
+    json_schema!({"anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}, ids]}},
+    ]})
 }
 
 fn response(_: &mut SchemaGenerator) -> Schema {
@@ -184,5 +248,17 @@ mod tests {
         assert_eq!(codes(&with_case("{name: c, input: {messages: [{role: user}]}, expected: {verdict: blocked}}")), ["E006"]);
         assert_eq!(codes(&with_case("{name: c, input: {message: []}, expected: {verdict: block, why: x}}")), ["E002", "E002"]);
         assert_eq!(codes(&with_case("{name: c, expected: {verdict: block}}")), ["E005"]);
+        for (input, fault) in [
+            ("{prompt: hi}", None),
+            ("{prompt: [[1, 2], [3]]}", None),
+            ("{endpoint: /v1/embeddings, input: [hi, you]}", None),
+            ("{endpoint: /v1/completions, upstream_response: hi}", None),
+            ("{endpoint: /v1/completions, messages: [{role: user}]}", Some("E005")),
+            ("{prompt: hi, input: hi}", Some("E005")),
+            ("{endpoint: /v1/models, prompt: hi}", Some("E006")),
+        ] {
+            let found = codes(&with_case(&format!("{{name: c, input: {input}, expected: {{verdict: block}}}}")));
+            assert_eq!(found.first().copied(), fault, "{input}");
+        }
     }
 }

@@ -60,6 +60,17 @@ pub enum AnswerKind {
 }
 
 impl AnswerKind {
+    /// The word records use; calls have one for all of their inputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AnswerKind::Content => "content",
+            AnswerKind::Reasoning | AnswerKind::ReasoningContent => "reasoning",
+            AnswerKind::Refusal => "refusal",
+            AnswerKind::Arguments(_) | AnswerKind::FunctionArguments | AnswerKind::Input(_) => "arguments",
+            AnswerKind::Other(_) => "other",
+        }
+    }
+
     /// Part of a tool call: calls may run side by side, each with its own text.
     pub fn is_call(self) -> bool {
         matches!(self, AnswerKind::Arguments(_) | AnswerKind::Input(_))
@@ -157,6 +168,8 @@ pub struct Chunk<'a> {
     pub error: bool,
     /// What repeats the text of a choice.
     pub echoes: Vec<Echo>,
+    /// Data in it that no policy could read, distinct: `image`, `audio`, `file`, `sealed`.
+    pub unread: Vec<&'static str>,
 }
 
 impl<'a> Chunk<'a> {

@@ -11,7 +11,7 @@ pub const DELIMITER: char = '\u{1D}';
 ///
 /// It is a reader, not a validator: an unknown escape is shown as it stands, a lone surrogate as U+FFFD, and text that is no JSON
 /// at all as itself. Every offset counts bytes from the beginning of the view or of the source, whatever has been forgotten.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct JsonText {
     view: String,
     /// View offset of the first byte still in `view`.

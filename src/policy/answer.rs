@@ -2,7 +2,7 @@
 
 use super::chain::{Decision, FailMode, Mode, guarded, policy_error, strongest};
 use super::restore::{Restorer, Restoring};
-use super::{Flow, Policy, Released, Replacement, Verdict, Watch};
+use super::{Change, Flow, Policy, Released, Replacement, Verdict, Watch};
 use crate::openai::chunk::{AnswerChannel, AnswerKind};
 use crate::refusal::Refusal;
 use std::collections::VecDeque;
@@ -36,11 +36,21 @@ pub struct Channel {
     pub fed: u64,
     /// Text before this is decided by every watch.
     pub upto: u64,
-    /// Text before this is the caller's already, whatever is found in it now.
+    /// Text before this is decided for good: it is the caller's already, or about to be, whatever is found in it now.
     seen: u64,
     /// Ordered and disjoint; the relay drops those it has applied.
     pub replacements: VecDeque<Replacement>,
-    watches: Vec<(usize, Box<dyn Watch>, Released)>,
+    watches: Vec<Running>,
+}
+
+/// One watch of one channel.
+struct Running {
+    /// Whose: an index into [`Answer::watchers`].
+    watcher: usize,
+    watch: Box<dyn Watch>,
+    released: Released,
+    /// Findings that were told when the text seemed to be over, and will be found again when it goes on.
+    told: usize,
 }
 
 impl Watcher {
@@ -57,8 +67,7 @@ impl Watcher {
     fn watch(&self, channel: &AnswerChannel) -> Option<Box<dyn Watch>> {
         let inner = self.policy.watch(channel);
         let Some(restorer) = &self.restores else { return inner };
-        let json = matches!(channel.kind, AnswerKind::Arguments(_) | AnswerKind::FunctionArguments);
-        Some(Box::new(Restoring::new(restorer.clone(), json, inner)))
+        Some(Box::new(Restoring::new(restorer.clone(), is_json(channel), inner)))
     }
 }
 
@@ -85,7 +94,9 @@ impl Answer {
         if let Some(at) = self.channels.iter().position(|c| c.id == id) {
             return at;
         }
-        let begin = |(at, watcher): (usize, &Watcher)| Some((at, watcher.watch(&id)?, Released::default()));
+        let begin = |(watcher, of): (usize, &Watcher)| {
+            Some(Running { watcher, watch: of.watch(&id)?, released: Released::default(), told: 0 })
+        };
         let watches = self.watchers.iter().enumerate().filter_map(begin).collect();
         self.channels.push(Channel { id, fed: 0, upto: 0, seen: 0, replacements: VecDeque::new(), watches });
         self.channels.len() - 1
@@ -112,26 +123,22 @@ impl Answer {
             return Err(Refusal::upstream(502, message));
         }
         self.channels[at].fed += delta.len() as u64;
-        self.run(at, |watch, out| watch.feed(delta, out))
+        self.run(at, Step::Feed(delta))
     }
 
-    /// The text of a channel is over; text that comes all the same is watched from there on as a new one.
+    /// The text of a channel is over, as far as one can tell: all of it is decided now. Should it go on all the same, it is judged
+    /// behind what was there: of a value that was not over, the rest is replaced.
     ///
     /// # Errors
     /// As for [`Answer::feed`].
     pub fn end(&mut self, at: usize) -> Result<(), Refusal> {
-        if self.channels[at].upto == self.channels[at].fed && self.channels[at].watches.is_empty() {
+        if !self.is_open(at) {
             return Ok(());
         }
-        let ended = self.run(at, |watch, out| watch.end(out));
+        let ended = self.run(at, Step::End);
         let channel = &mut self.channels[at];
         channel.upto = channel.fed;
-        for (watcher, watch, released) in &mut channel.watches {
-            if let Some(fresh) = self.watchers[*watcher].watch(&channel.id) {
-                *watch = Box::new(Shifted { by: channel.fed, inner: fresh });
-                *released = Released { upto: channel.fed, ..Released::default() };
-            }
-        }
+        channel.seen = channel.fed;
         ended
     }
 
@@ -157,7 +164,13 @@ impl Answer {
     /// Whether some watch has not decided all the text of a channel, even where observation lets it leave.
     pub fn is_open(&self, at: usize) -> bool {
         let channel = &self.channels[at];
-        channel.upto < channel.fed || channel.watches.iter().any(|(_, _, released)| released.upto < channel.fed)
+        channel.seen < channel.fed
+            && (channel.upto < channel.fed || channel.watches.iter().any(|running| running.released.upto < channel.fed))
+    }
+
+    /// The channels so far, each with whether somebody watches it.
+    pub fn watched(&self) -> impl Iterator<Item = (AnswerKind, bool)> {
+        self.channels.iter().map(|channel| (channel.id.kind, !channel.watches.is_empty()))
     }
 
     /// Hands over what the policies found in the answer.
@@ -180,16 +193,26 @@ impl Answer {
         strongest(self.decisions.iter().map(|d| d.verdict))
     }
 
-    fn run(&mut self, at: usize, mut step: impl FnMut(&mut dyn Watch, &mut Released) -> Flow) -> Result<(), Refusal> {
+    fn run(&mut self, at: usize, step: Step<'_>) -> Result<(), Refusal> {
         let Self { watchers, decisions, channels, mode, degraded } = self;
         let channel = &mut channels[at];
         let mut refused = None;
-        for (index, watch, released) in &mut channel.watches {
-            let policy = watchers[*index].policy.as_ref();
-            let decision = &mut decisions[*index];
-            let began = Instant::now();
-            let flow = guarded(|| Ok(step(watch.as_mut(), released)));
+        for Running { watcher, watch, released, told } in &mut channel.watches {
+            let policy = watchers[*watcher].policy.as_ref();
+            let decision = &mut decisions[*watcher];
+            let (began, decided) = (Instant::now(), released.upto);
+            let flow = guarded(|| {
+                Ok(match step {
+                    Step::Feed(delta) => watch.feed(delta, released),
+                    Step::End => watch.fork().end(released),
+                })
+            });
             decision.took += began.elapsed();
+            let again = released.findings.drain(..released.findings.len().min(*told)).count();
+            *told = match step {
+                Step::Feed(_) => *told - again,
+                Step::End => again + released.findings.len(),
+            };
             if let Some(finding) = released.findings.first()
                 && decision.verdict == "allow"
             {
@@ -199,6 +222,8 @@ impl Answer {
             }
             released.findings.drain(..).for_each(|finding| decision.note(&finding));
             match flow {
+                // What goes on has decided no more than before.
+                Ok(Flow::Continue) if matches!(step, Step::End) => released.upto = decided,
                 Ok(Flow::Continue) => {}
                 Ok(Flow::Block) => {
                     decision.verdict = Verdict::Block.as_str();
@@ -219,7 +244,7 @@ impl Answer {
         }
         if mode.observe {
             channel.upto = channel.fed;
-            channel.watches.iter_mut().for_each(|(_, _, released)| released.replacements.clear());
+            channel.watches.iter_mut().for_each(|running| running.released.replacements.clear());
             return Ok(());
         }
         channel.settle();
@@ -231,23 +256,48 @@ impl Channel {
     /// Merges what the watches released: text leaves when all of them have decided it, and where two replace the same text the
     /// policy listed first wins.
     fn settle(&mut self) {
-        self.upto = self.watches.iter().map(|(_, _, released)| released.upto).min().unwrap_or(self.fed).max(self.seen);
-        for (_, _, released) in &mut self.watches {
-            for mut replacement in released.replacements.drain(..) {
-                if replacement.range.end <= self.seen {
-                    continue;
-                }
-                replacement.range.start = replacement.range.start.max(self.seen);
-                let at = self.replacements.partition_point(|r| r.range.start < replacement.range.start);
-                let clear = |other: Option<&Replacement>| {
-                    other.is_none_or(|o| o.range.end <= replacement.range.start || o.range.start >= replacement.range.end)
-                };
-                if clear(self.replacements.get(at)) && clear(at.checked_sub(1).and_then(|before| self.replacements.get(before))) {
-                    self.replacements.insert(at, replacement);
-                }
+        self.upto = self.watches.iter().map(|running| running.released.upto).min().unwrap_or(self.fed).max(self.seen);
+        let json = is_json(&self.id);
+        for replacement in self.watches.iter_mut().flat_map(|running| running.released.replacements.drain(..)) {
+            let Some(replacement) = unseen(replacement, self.seen, json) else { continue };
+            let at = self.replacements.partition_point(|r| r.range.start < replacement.range.start);
+            let clear = |other: Option<&Replacement>| {
+                other.is_none_or(|o| o.range.end <= replacement.range.start || o.range.start >= replacement.range.end)
+            };
+            if clear(self.replacements.get(at)) && clear(at.checked_sub(1).and_then(|before| self.replacements.get(before))) {
+                self.replacements.insert(at, replacement);
             }
         }
     }
+}
+
+/// What of a replacement can still be done: the text before `seen` is out. The rest of a value is taken out; the rest of a token
+/// stays, for half of it is there already.
+fn unseen(mut replacement: Replacement, seen: u64, json: bool) -> Option<Replacement> {
+    if replacement.range.start >= seen {
+        return Some(replacement);
+    }
+    if replacement.range.end <= seen || replacement.change == Change::Restores {
+        return None;
+    }
+    replacement.range.start = seen;
+    // Behind the first half of a bare number only digits may follow.
+    if json && replacement.with.starts_with('"') {
+        replacement.with = "0".to_owned();
+    }
+    Some(replacement)
+}
+
+/// Whether the text of a channel is JSON itself.
+fn is_json(channel: &AnswerChannel) -> bool {
+    matches!(channel.kind, AnswerKind::Arguments(_) | AnswerKind::FunctionArguments)
+}
+
+/// What a watch is to do.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Feed(&'a str),
+    End,
 }
 
 /// Stands in for a watch that faulted under fail mode `allow`.
@@ -261,32 +311,7 @@ impl Watch for Blind {
     fn end(&mut self, _out: &mut Released) -> Flow {
         Flow::Continue
     }
-}
-
-/// A watch that began in the middle of a channel.
-struct Shifted {
-    by: u64,
-    inner: Box<dyn Watch>,
-}
-
-impl Shifted {
-    fn run(&mut self, out: &mut Released, step: impl FnOnce(&mut dyn Watch, &mut Released) -> Flow) -> Flow {
-        let mut local = Released { upto: out.upto - self.by, ..Released::default() };
-        let flow = step(self.inner.as_mut(), &mut local);
-        out.upto = local.upto + self.by;
-        out.findings.append(&mut local.findings);
-        out.replacements.extend(
-            local.replacements.into_iter().map(|r| Replacement { range: r.range.start + self.by..r.range.end + self.by, ..r }),
-        );
-        flow
-    }
-}
-
-impl Watch for Shifted {
-    fn feed(&mut self, delta: &str, out: &mut Released) -> Flow {
-        self.run(out, |watch, local| watch.feed(delta, local))
-    }
-    fn end(&mut self, out: &mut Released) -> Flow {
-        self.run(out, |watch, local| watch.end(local))
+    fn fork(&self) -> Box<dyn Watch> {
+        Box::new(Blind)
     }
 }

@@ -7,7 +7,7 @@ use super::answer::Watcher;
 use super::{Fault, Judgement, Policy, Verdict};
 use crate::config::When;
 use crate::openai::edit::Splice;
-use crate::openai::request::Prompt;
+use crate::openai::request::{Prompt, Text};
 use crate::refusal::Refusal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -128,6 +128,13 @@ impl Chain {
             }
         }
         ruling
+    }
+
+    /// Whether some policy that applies reads a text, for each text of a prompt.
+    pub fn reads<'c>(&'c self, facts: &Facts<'_>) -> impl Fn(&Text<'_>) -> bool + 'c {
+        let applying: Vec<&dyn Policy> =
+            self.links.iter().filter(|link| applies(&link.when, facts)).map(|link| link.policy.as_ref()).collect();
+        move |text| applying.iter().any(|policy| policy.reads(text))
     }
 
     /// Its policies in listed order, each kind once, whatever their conditions.

@@ -11,7 +11,8 @@ pub mod prompt_injection;
 pub mod restore;
 
 use crate::openai::chunk::AnswerChannel;
-use crate::openai::request::Prompt;
+use crate::openai::request::{Prompt, Text};
+use prompt_injection::Explanation;
 use restore::Restorer;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -100,6 +101,14 @@ pub trait Policy: Send + Sync {
     fn message(&self) -> Cow<'static, str>;
     /// Judges the whole prompt, before any byte leaves.
     fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault>;
+    /// Whether it reads this text of a prompt.
+    fn reads(&self, _text: &Text<'_>) -> bool {
+        true
+    }
+    /// What a model of its own sees in a text a user wrote, where it has one. For whoever asked about this very text.
+    fn explanation(&self, _text: &str) -> Option<Explanation> {
+        None
+    }
     /// Whether [`Policy::watch`] can return a watch: the relay of answers nobody watches is a plain copy.
     fn watches_answers(&self) -> bool {
         false
@@ -119,6 +128,8 @@ pub trait Watch: Send + Sync {
     fn feed(&mut self, delta: &str, out: &mut Released) -> Flow;
     /// The text is over: everything is decided by this call.
     fn end(&mut self, out: &mut Released) -> Flow;
+    /// A watch that stands where this one does. It may be ended while this one goes on, should the text not have been over.
+    fn fork(&self) -> Box<dyn Watch>;
 }
 
 /// Whether an answer may go on.
@@ -132,7 +143,7 @@ pub enum Flow {
 }
 
 /// What a watch has decided so far; the caller drains `replacements` and `findings` after each call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Released {
     /// Text before this offset is decided: it may leave, with the replacements applied. Never decreases.
     pub upto: u64,

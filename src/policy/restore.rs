@@ -31,6 +31,7 @@ pub struct Restoring {
 }
 
 /// Finds tokens in a text as it arrives.
+#[derive(Clone)]
 struct Tokens {
     restorer: Arc<Restorer>,
     /// The beginning of a token, held until it is one or is not.
@@ -124,6 +125,12 @@ impl Watch for Restoring {
     fn end(&mut self, out: &mut Released) -> Flow {
         let rest = std::mem::take(&mut self.tokens.candidate);
         self.judge(&rest, true, out)
+    }
+
+    fn fork(&self) -> Box<dyn Watch> {
+        let Self { tokens, pending, inner, decided } = self;
+        let inner = inner.as_ref().map(|inner| inner.fork());
+        Box::new(Self { tokens: tokens.clone(), pending: pending.clone(), inner, decided: decided.clone() })
     }
 }
 

@@ -6,7 +6,7 @@ use super::replay::Handle;
 use super::{evidence, record, settle, shown};
 use crate::audit::journal::{Journal, Ticket, Unavailable};
 use crate::metrics::METRICS;
-use crate::openai::request::{Channel, Endpoint, Prompt};
+use crate::openai::request::{Channel, Endpoint, Prompt, Role, Text};
 use crate::policy::answer::Watcher;
 use crate::policy::chain::{Facts as ChainFacts, Ruling};
 use crate::refusal::Refusal;
@@ -81,13 +81,14 @@ async fn judge(endpoint: Endpoint, session: &mut Session, exchange: &mut Exchang
     let prompt = Prompt::read(endpoint, &body)?;
     describe(&prompt, exchange);
 
-    let ruling = {
+    let (ruling, coverage) = {
         let head = session.req_header();
         let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
         let model = exchange.facts.model.as_str();
         let facts = ChainFacts { path: head.uri.path(), header: &header, model };
-        aside(body.len(), || gateway.chain.inspect(&prompt, &facts))
+        aside(body.len(), || (gateway.chain.inspect(&prompt, &facts), coverage(&prompt, gateway.chain.reads(&facts))))
     };
+    (exchange.facts.scanned, exchange.facts.unscanned) = coverage;
     note(&ruling, exchange);
     if let Some(refusal) = ruling.refusal {
         return Err(refusal.into());
@@ -149,23 +150,28 @@ fn describe(prompt: &Prompt<'_>, exchange: &mut Exchange) {
     facts.wants_usage = prompt.include_usage;
     facts.tools = prompt.tools.iter().take(MAX_TOOLS).map(|tool| shown::name(tool)).collect();
     facts.parameters = prompt.parameters();
-    facts.unscanned.clone_from(&prompt.unscanned);
-    if exchange.gateway.chain.is_empty() {
-        return;
-    }
-    for channel in [Channel::Content, Channel::Reasoning, Channel::Arguments, Channel::Definition, Channel::Other] {
-        if prompt.texts.iter().any(|t| t.channel == channel) {
-            facts.scanned.push(channel_name(channel));
-        }
-    }
-    for what in &prompt.unscanned {
-        METRICS.unscanned.with_label_values(&[what]).inc();
+    if !exchange.gateway.chain.is_empty() {
+        prompt.unscanned.iter().for_each(|what| METRICS.unscanned.with_label_values(&[what]).inc());
     }
 }
 
-/// The word records use.
-fn channel_name(channel: Channel) -> &'static str {
-    match channel {
+/// The channels of a prompt that some policy reads, and what is there that none does: texts none cares for, data none could read.
+fn coverage(prompt: &Prompt<'_>, reads: impl Fn(&Text<'_>) -> bool) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (mut scanned, mut unscanned) = (Vec::new(), prompt.unscanned.clone());
+    for text in &prompt.texts {
+        let name = channel_name(text);
+        let list = if reads(text) { &mut scanned } else { &mut unscanned };
+        if !list.contains(&name) {
+            list.push(name);
+        }
+    }
+    (scanned, unscanned)
+}
+
+/// The word records use. What the operator says is a channel of its own: a policy may leave it alone.
+fn channel_name(text: &Text<'_>) -> &'static str {
+    match text.channel {
+        Channel::Content if text.role == Role::System => "system",
         Channel::Content => "content",
         Channel::Reasoning => "reasoning",
         Channel::Arguments => "arguments",

@@ -19,6 +19,13 @@ use std::ops::Range;
 /// undecided (512 bytes); this bounds events that carry none.
 const MAX_HELD_BYTES: usize = 1 << 20;
 
+/// What may be half a value waits for the other half no longer than so many bytes of other text of its choice; about a line.
+const MAX_WAIT: u64 = 64;
+/// Or so many events.
+const MAX_WAIT_EVENTS: usize = 32;
+/// A longer one is no word, in bytes.
+const MAX_WORD: usize = 48;
+
 /// The events that wait, in order.
 #[derive(Default)]
 pub struct Hold {
@@ -81,7 +88,7 @@ impl Hold {
     /// The refusal that ends the stream: a policy blocked or faulted.
     pub fn take(&mut self, event: Event, chunk: &Chunk<'_>, answer: &mut Answer, out: &mut Vec<Bytes>) -> Result<(), Refusal> {
         if !self.queue.is_empty() {
-            end_left(chunk, answer)?;
+            self.end_left(chunk, answer)?;
         }
         let spans = judge(chunk, answer)?;
         let texts = match self.said {
@@ -113,6 +120,46 @@ impl Hold {
         end_where(answer, |_| true)?;
         self.release(answer, out);
         Ok(())
+    }
+
+    /// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over, most of the time.
+    /// Without this, the last word of the reasoning would hold back the whole answer. But what may be half a value waits for
+    /// its other half behind a little of the other text.
+    fn end_left(&self, chunk: &Chunk<'_>, answer: &mut Answer) -> Result<(), Refusal> {
+        for at in 0..answer.channels() {
+            if is_left(answer.at(at).id, chunk) && answer.is_open(at) && !self.waits(at, answer) {
+                answer.end(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is undecided of a channel is more than a word, and less than [`MAX_WAIT`] behind.
+    fn waits(&self, at: usize, answer: &mut Answer) -> bool {
+        let is_of = |span: &&Span| span.channel == at && !span.range.is_empty();
+        let behind = self.queue.iter().rev().take_while(|held| !held.spans.iter().any(|span| is_of(&span)));
+        let (mut bytes, mut events) = (0, 0);
+        for held in behind {
+            bytes += held.spans.iter().map(|span| span.range.end - span.range.start).sum::<u64>();
+            events += 1;
+            if bytes >= MAX_WAIT || events >= MAX_WAIT_EVENTS {
+                return false;
+            }
+        }
+        !is_word(&self.undecided(at, answer.at(at).upto))
+    }
+
+    /// The text of a channel from `upto` on.
+    fn undecided(&self, at: usize, upto: u64) -> String {
+        let mut text = String::new();
+        for held in self.queue.iter().filter(|held| held.spans.iter().any(|span| span.channel == at && span.range.end > upto)) {
+            let Some(data) = held.event.data() else { continue };
+            let Ok(chunk) = Chunk::read(&data) else { continue };
+            for (span, delta) in held.spans.iter().zip(&chunk.deltas).filter(|(span, _)| span.channel == at) {
+                text.push_str(delta.text.get(upto.saturating_sub(span.range.start) as usize..).unwrap_or_default());
+            }
+        }
+        text
     }
 
     fn push(&mut self, held: Held) {
@@ -214,18 +261,21 @@ fn edited(chunk: &Chunk<'_>, edits: &[Edit]) -> Vec<u8> {
     rewrite(chunk.json.as_bytes(), chunk.splices(&edits))
 }
 
-/// A provider moves from reasoning to content to tool calls within a choice; the text it leaves is over. Without this, the last
-/// word of the reasoning would hold back the whole answer. Not over is what runs side by side: the channels of one event,
-/// parallel tool calls, and whatever a text without a name of its own accompanies.
-fn end_left(chunk: &Chunk<'_>, answer: &mut Answer) -> Result<(), Refusal> {
-    let leaves = |from: AnswerChannel, to: AnswerChannel| {
-        let beside = matches!(to.kind, AnswerKind::Other(_)) || (from.kind.is_call() && to.kind.is_call());
-        from.choice == to.choice && !beside
+/// Whether a provider that says this has left a channel. Not left is what runs side by side: the channels of one event, parallel
+/// tool calls, other choices, and whatever a text without a name of its own accompanies.
+fn is_left(open: AnswerChannel, chunk: &Chunk<'_>) -> bool {
+    let leaves = |to: AnswerChannel| {
+        let beside = matches!(to.kind, AnswerKind::Other(_)) || (open.kind.is_call() && to.kind.is_call());
+        open.choice == to.choice && !beside
     };
-    end_where(answer, |open| {
-        let mut new = chunk.deltas.iter().map(|delta| delta.channel);
-        new.clone().any(|new| leaves(open, new)) && new.all(|new| new != open)
-    })
+    let mut new = chunk.deltas.iter().map(|delta| delta.channel);
+    new.clone().any(leaves) && new.all(|new| new != open)
+}
+
+/// A word and what may stand behind it: the beginning of a value perhaps, but one that tells nothing. Half a number does.
+fn is_word(text: &str) -> bool {
+    let word = text.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '@');
+    text.len() <= MAX_WORD && word.chars().all(char::is_alphabetic)
 }
 
 fn end_where(answer: &mut Answer, applies: impl Fn(AnswerChannel) -> bool) -> Result<(), Refusal> {

@@ -62,7 +62,7 @@ pub fn completed(exchange: &Exchange, ending: Ending, relay: Option<&Relay>, att
         response_id: tally.and_then(|t| t.id.as_deref().map(shown::name)),
         response: relay.map(|_| Content {
             redactions: redactions(facts, "output"),
-            coverage: answer_coverage(relay),
+            coverage: relay.map(|relay| answer_coverage(facts, relay)).unwrap_or_default(),
             ..exchange.evidence.answer(&facts.event_id).unwrap_or_default()
         }),
         chunks: tally.filter(|t| t.chunks > 0).map(|t| t.chunks),
@@ -174,10 +174,23 @@ fn about(exchange: &Exchange) -> About {
     }
 }
 
-fn answer_coverage(relay: Option<&Relay>) -> Coverage {
-    let Some(relay) = relay else { return Coverage::default() };
-    let read = if relay.answer.is_watched() { vec!["content", "reasoning", "refusal", "arguments"] } else { Vec::new() };
-    Coverage { scanned: words(&read), unscanned: Vec::new() }
+/// What of an answer somebody watched, and what was there besides; nothing where nobody looked.
+fn answer_coverage(facts: &Facts, relay: &Relay) -> Coverage {
+    let (mut scanned, mut unscanned) = (Vec::new(), Vec::new());
+    if !relay.answer.is_watched() || relay.status >= 400 {
+        return Coverage::default();
+    }
+    for (kind, watched) in relay.answer.watched() {
+        let list = if watched { &mut scanned } else { &mut unscanned };
+        if !list.contains(&kind.as_str()) {
+            list.push(kind.as_str());
+        }
+    }
+    unscanned.extend(&relay.tally.unread);
+    if facts.endpoint == Some(Endpoint::Embeddings) {
+        unscanned.push("embedding");
+    }
+    Coverage { scanned: words(&scanned), unscanned: words(&unscanned) }
 }
 
 fn operation(endpoint: Endpoint) -> &'static str {

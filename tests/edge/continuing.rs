@@ -174,6 +174,27 @@ async fn the_second_one_is_told_tokens_where_the_caller_reads_its_own_values() {
 }
 
 #[tokio::test]
+async fn a_token_the_break_cuts_is_said_anew_by_the_second_one_and_comes_back_once() {
+    let restore = "policy: {pii-detector: {restore: true}}\n";
+    let halves = ["[", "[EMA", "[EMAIL_", "[EMAIL_2"];
+    let mut second = Origin::start().await;
+    for half in halves {
+        second = second.streams_text(&[half, &"[EMAIL_2]"[half.len()..], " now, not ", "eve@else.org", "."]).then();
+    }
+    for half in halves {
+        let first = says(Origin::start().await, &["Mail [EMAIL_1] or ", half]).truncates_after(3);
+        let gateway = run(&[first.url(), second.url()]).with(restore).start().await;
+        let (answer, ()) = tokio::join!(gateway.chat_stream("ann@x.org, bob@x.org").send(), first.next_event());
+        let read = read_on(answer.unwrap(), &first, 3).await;
+        // Half a token is nobody's yet: the caller has not seen it, and the second one is not told of it.
+        assert_eq!(told(&second), "Mail [EMAIL_1] or ", "{half}");
+        read.assert_whole("Mail ann@x.org or bob@x.org now, not [EMAIL_REDACTED].", half);
+        let log = gateway.log() + &serde_json::to_string(&gateway.completed().await).unwrap();
+        assert!(!log.contains("x.org") && !log.contains("else.org"), "{half}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn the_text_so_far_is_never_said_twice_however_it_is_repeated() {
     let (seen, new) = ("Once upon ", "a time");
     let mut second = Origin::start().await;

@@ -102,6 +102,33 @@ async fn the_target_that_answers_in_the_place_of_another_is_sent_and_given_back_
 }
 
 #[tokio::test]
+async fn a_race_is_run_with_tokens_and_whoever_wins_it_is_given_back_the_same() {
+    let hedge = "  routing: {hedge: {after_ms: 30, max_ratio: 0.5}}\n  circuit_breaker: {enabled: false}\n";
+    let pieces = ["To [EMA", "IL_2]", " and [EMAIL_1] [CUSTOM", "_1]!"];
+    let expected = format!("To bob@canary.org and ann@canary.org {NAME}!");
+    for streamed in [false, true] {
+        // The purse for races begins empty: a quick request fills it.
+        let first = Origin::start().await.chat("warm").then().hangs();
+        let second = Origin::start().await.chats_as_asked(&pieces);
+        let gateway = Run::chain(CHAIN, &[first.url(), second.url()]).with(hedge).with(RESTORE).start().await;
+        assert!(gateway.chat("warm").send().await.unwrap().text().await.unwrap().contains("warm"));
+        let request = if streamed { gateway.chat_stream(PROMPT) } else { gateway.chat(PROMPT) };
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["x-keeptrusts-failed-attempts"], "t0=superseded");
+        let body = answer.text().await.unwrap();
+        let said = match streamed {
+            true => spoken(&body, "/delta/content"),
+            false => serde_json::from_str::<Value>(&body).unwrap()["choices"][0]["message"]["content"].as_str().unwrap().into(),
+        };
+        assert_eq!(said, expected);
+        first.wait_for_requests(2).await;
+        for asked in [&first.requests()[1], &second.only_request()] {
+            assert_eq!(asked.json()["messages"][0]["content"], TOKENS, "both are sent tokens, the same");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_record_log_line_metric_or_error_holds_a_value() {
     let origin = Origin::start()
         .await

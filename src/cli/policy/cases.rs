@@ -96,12 +96,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Suite, Diagnostic> {
             _ => return Err(Diagnostic::new(Code::MissingKey, "this is no suite and no case").help(SHAPE).of_file(&file)),
         },
     };
-    match suite.cases.iter().find(|case| case.input.is_empty()) {
+    match suite.cases.iter().find_map(|case| Some((case, case.input.fault()?))) {
         None => Ok(suite),
-        Some(case) => {
-            let message = format!("the case `{}` has nothing to judge", super::table::harmless(&case.name));
-            let fault = Diagnostic::new(Code::MissingKey, message).help("give it `messages` or `upstream_response`");
-            Err(fault.of_file(&file))
+        Some((case, (why, advice))) => {
+            let message = format!("the case `{}` {why}", super::table::harmless(&case.name));
+            Err(Diagnostic::new(Code::MissingKey, message).help(advice).of_file(&file))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lines::{Line, Lines, MAX_LINE};
 use super::lint;
-use super::report::{Examiner, Report, Role};
+use super::report::{Examiner, Model, Report, Role};
 use super::table::{Table, harmless};
 use crate::config::{self, ChainEntry, Kind, PolicyBlocks, When};
 use crate::gateway;
@@ -27,7 +27,7 @@ pub struct Args {
     /// Who wrote the text, or the lines that do not say
     #[arg(long, value_enum, default_value_t)]
     role: Role,
-    /// Add the verdict of each policy, the score of each finding, and the text as it would go on
+    /// Add the verdict of each policy, the score of each finding, what the model makes of the text, and the text as it would go on
     #[arg(long)]
     explain: bool,
     /// JSON also on a terminal
@@ -208,6 +208,9 @@ fn people(report: &Report, kinds: &[&str], explain: bool, out: &mut dyn Write) -
     for said in &report.policies {
         let why = said.reason_code.map(|code| format!(" ({code})")).unwrap_or_default();
         writeln!(out, "{}: {}{why}", said.policy, said.verdict)?;
+        for line in said.model.iter().flat_map(Model::lines) {
+            writeln!(out, "  {}", harmless(&line))?;
+        }
     }
     if let Some(redacted) = &report.redacted {
         writeln!(out, "\ngoes on as:\n{}", redacted.lines().map(harmless).collect::<Vec<_>>().join("\n"))?;

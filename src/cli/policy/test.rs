@@ -3,7 +3,7 @@
 use super::cases::{self, Origin};
 use super::lint;
 use super::table::{Table, harmless};
-use super::trial::{self, Outcome};
+use super::trial::{self, Outcome, Seen};
 use crate::config::{self, Case, Code, Diagnostic};
 use crate::gateway;
 use crate::policy::chain::{Chain, Decision, Mode};
@@ -44,8 +44,10 @@ pub fn test(args: &Args, colour: bool, out: &mut dyn Write, err: &mut dyn Write)
         }
         Err(faults) => return lint::explain(&faults, err),
     };
-    let trials: Vec<Trial<'_>> =
-        suites.iter().flat_map(|origin| origin.suite.cases.iter().map(|case| Trial::of(&chain, origin, case))).collect();
+    let trials: Vec<Trial<'_>> = suites
+        .iter()
+        .flat_map(|origin| origin.suite.cases.iter().map(|case| Trial::of(&chain, origin, case, args.explain)))
+        .collect();
     let code = trials.iter().map(Trial::code).max().unwrap_or(PASSED);
     let written = match args.json {
         true => machine(&trials, args.explain, out),
@@ -87,8 +89,8 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    fn of(chain: &Chain, origin: &'a Origin, case: &'a Case) -> Self {
-        Self { origin, case, outcome: trial::run(chain, &case.input) }
+    fn of(chain: &Chain, origin: &'a Origin, case: &'a Case, explain: bool) -> Self {
+        Self { origin, case, outcome: trial::run(chain, &case.input, explain) }
     }
 
     fn code(&self) -> i32 {
@@ -131,6 +133,11 @@ impl<'a> Trial<'a> {
                 object["got"] = json!({"verdict": got.verdict, "reason_codes": got.reasons()});
                 if explain {
                     object["decisions"] = got.decisions.iter().map(decision).collect();
+                    object["models"] = got
+                        .seen
+                        .iter()
+                        .map(|seen| json!({"policy": seen.policy, "message": seen.message, "model": seen.model}))
+                        .collect();
                 }
             }
             Err(why) => object["error"] = json!(why),
@@ -178,7 +185,13 @@ fn people(trials: &[Trial<'_>], explain: bool, colour: bool, out: &mut dyn Write
         writeln!(out, "{}", paint(line, trial.word()))?;
         match &trial.outcome {
             Err(why) => writeln!(out, "        {}: {}", harmless(&trial.origin.file), harmless(why))?,
-            Ok(got) if explain => got.decisions.iter().try_for_each(|said| writeln!(out, "        {}", explained(said)))?,
+            Ok(got) if explain => {
+                got.decisions.iter().try_for_each(|said| writeln!(out, "        {}", explained(said)))?;
+                for Seen { policy, message, model } in &got.seen {
+                    writeln!(out, "        {policy} on message {message}:")?;
+                    model.lines().try_for_each(|line| writeln!(out, "          {}", harmless(&line)))?;
+                }
+            }
             Ok(_) => {}
         }
     }

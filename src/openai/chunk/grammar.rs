@@ -11,9 +11,36 @@ pub const STRUCTURAL: &[&str] =
 /// sealed reasoning. A value counts only if it is base64. `data:` URLs of media count under any name.
 pub const OPAQUE: &[&str] = &["data", "b64_json", "signature", "thought_signature", "encrypted_content"];
 
-/// Whether `value` under `name` is no text.
-pub(super) fn is_silent(name: &str, value: &str) -> bool {
-    (STRUCTURAL.contains(&name) && is_name(value)) || (OPAQUE.contains(&name) && is_opaque(value)) || is_data_url(value)
+/// A string that is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silent {
+    /// A word of the protocol.
+    Grammar,
+    /// Data nobody here can read, and what it is: `image`, `audio`, `file`, `sealed`.
+    Data(&'static str),
+}
+
+impl Silent {
+    /// What `value` under `name` is, unless it is a text.
+    pub fn of(name: &str, value: &str) -> Option<Self> {
+        if STRUCTURAL.contains(&name) && is_name(value) {
+            Some(Silent::Grammar)
+        } else if OPAQUE.contains(&name) && is_opaque(value) {
+            Some(Silent::Data(match name {
+                "data" => "audio",
+                "b64_json" => "image",
+                _ => "sealed",
+            }))
+        } else if is_data_url(value) {
+            Some(Silent::Data(match value {
+                _ if value.starts_with("data:image/") => "image",
+                _ if value.starts_with("data:audio/") => "audio",
+                _ => "file",
+            }))
+        } else {
+            None
+        }
+    }
 }
 
 /// Base64 in whole or in part. Long digits alone could be a number with a meaning.
@@ -28,13 +55,13 @@ mod tests {
     #[test]
     fn text_posing_as_grammar_is_text() {
         for (name, value) in [("role", "assistant"), ("name", "get_weather"), ("signature", "QUJD+/=="), ("data", "QUJD")] {
-            assert!(is_silent(name, value), "{name}: {value}");
+            assert!(Silent::of(name, value).is_some(), "{name}: {value}");
         }
         for (name, value) in [("role", "my name is Ada"), ("name", "a@b.example"), ("signature", "123-45-6789"), ("text", "QUJD")]
         {
-            assert!(!is_silent(name, value), "{name}: {value}");
+            assert_eq!(Silent::of(name, value), None, "{name}: {value}");
         }
-        assert!(is_silent("url", "data:image/png;base64,iVBORw0KGgo="));
-        assert!(!is_silent("url", "data:image/png,ada"));
+        assert_eq!(Silent::of("url", "data:image/png;base64,iVBORw0KGgo="), Some(Silent::Data("image")));
+        assert_eq!(Silent::of("url", "data:image/png,ada"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Walks the message of a choice: the channels with a name of their own, and every other string in it.
 
-use super::grammar::is_silent;
+use super::grammar::Silent;
 use super::path::Path;
 use super::scan::{Index, Read, Scan};
 use super::{AnswerChannel, AnswerKind, Delta, MAX_DELTAS};
@@ -124,8 +124,10 @@ impl<'a> Scan<'a> {
             Kind::Number if name == "index" && !path.is_free() => self.index().map(Some),
             Kind::String => {
                 let value = self.reader.string()?;
-                if path.is_free() || !is_silent(&name, &value.decode()) {
-                    self.push(path.member(&name).kind(), value);
+                match if path.is_free() { None } else { Silent::of(&name, &value.decode()) } {
+                    None => self.push(path.member(&name).kind(), value),
+                    Some(Silent::Data(what)) if !self.chunk.unread.contains(&what) => self.chunk.unread.push(what),
+                    Some(_) => {}
                 }
                 Ok(None)
             }

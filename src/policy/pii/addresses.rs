@@ -6,7 +6,7 @@ use super::matching::{Found, Input};
 use super::words::{self, LOCAL_PART, address_start};
 
 /// What is known of the `@`s of a text. Offsets are those of the buffer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Addresses {
     /// No address begins before this: it is decided.
     floor: usize,

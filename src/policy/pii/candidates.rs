@@ -34,7 +34,7 @@ pub(super) struct Piece {
 }
 
 /// How far a text has been decided. Offsets are those of the buffer, see [`Scan::forget`].
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Scan {
     /// Everything before this is decided.
     pub pos: usize,

@@ -17,7 +17,7 @@ pub(super) enum Topic {
 const REACH: usize = 40;
 
 /// The topics of a text, asked for from left to right: each byte is read once, however often it is asked.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Topics {
     read: usize,
     /// The last telling word before `read`, and where it begins.

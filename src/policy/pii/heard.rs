@@ -16,7 +16,7 @@ const URL: usize = 100;
 const NAMED: usize = 64;
 
 /// How far the announcements reach. Offsets are those of the buffer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     /// A value assigned to a telling name.
     secret: usize,

@@ -18,13 +18,14 @@
 //!
 //! Context is looked for to the left only, and no detector sees further than 512 bytes, in whole texts as in streams. That is the
 //! limit of what a stream holds back; most of the time it holds the last word. Not found: names, places and dates as such, digits
-//! spelled out or in other scripts, values taken apart by markup.
+//! spelled out or in other scripts, values taken apart by markup. In prompts, values in disguise are looked for besides (`disguises`).
 
 mod addresses;
 mod bytes;
 mod candidates;
 mod context;
 mod custom;
+mod disguises;
 mod heard;
 mod markers;
 mod matching;
@@ -185,6 +186,9 @@ impl PiiDetector {
                 judgement.edits.push(TextEdit { text: index, range, with });
             }
         }
+        self.unmask(prompt, &mut judgement, |value| {
+            Some(tokens.get_or_insert_with(|| Tokens::beside(prompt)).of(value.rule.kind, &value.written))
+        });
         judgement.verdict = if tokens.is_some() { Verdict::Redact } else { Verdict::Allow };
         judgement.restores = tokens.map(|tokens| Arc::new(tokens.into_restorer()));
         judgement
@@ -228,6 +232,10 @@ impl Policy for PiiDetector {
                 |r: Replacement| TextEdit { text: index, range: r.range.start as usize..r.range.end as usize, with: r.with };
             judgement.edits.extend(out.replacements.into_iter().map(edit));
         }
+        let replaces = self.shared.action != Action::Block;
+        self.unmask(prompt, &mut judgement, |value| {
+            replaces.then(|| self.shared.markers.write(value.rule.kind, &value.written, 0))
+        });
         judgement.verdict = match self.shared.action {
             _ if judgement.findings.is_empty() => Verdict::Allow,
             Action::Redact | Action::Restore => Verdict::Redact,

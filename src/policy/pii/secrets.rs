@@ -154,7 +154,7 @@ const VALUE: usize = 128;
 
 /// The last run of bytes that was read as a value: names and values that follow each other without a gap are one run, and read
 /// once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Values {
     read: Range<usize>,
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 const GATHER: usize = 1024;
 
 /// Watches one channel for personal data.
+#[derive(Clone)]
 pub(super) struct PiiWatch {
     carry: Carry,
     redaction: Redaction,
 }
 
 /// How far a text is redacted.
+#[derive(Clone)]
 pub(super) struct Redaction {
     shared: Arc<Shared>,
     scan: Scan,
@@ -28,6 +30,7 @@ pub(super) struct Redaction {
 }
 
 /// The text still needed: what is not decided, and the little to its left that detectors may look at.
+#[derive(Clone)]
 enum Carry {
     Plain { text: String, forgotten: u64 },
     Json(JsonText),
@@ -112,6 +115,10 @@ impl Watch for PiiWatch {
             json.finish();
         }
         self.advance(true, out)
+    }
+
+    fn fork(&self) -> Box<dyn Watch> {
+        Box::new(self.clone())
     }
 }
 

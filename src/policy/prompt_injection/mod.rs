@@ -236,6 +236,14 @@ impl Policy for PromptInjection {
     fn inspect(&self, prompt: &Prompt<'_>) -> Result<Judgement, Fault> {
         Ok(with_memory(|memory| self.judge(prompt, memory)))
     }
+
+    fn reads(&self, text: &Text<'_>) -> bool {
+        strongest_verdict(text).is_some()
+    }
+
+    fn explanation(&self, text: &str) -> Option<Explanation> {
+        self.explain_model(text)
+    }
 }
 
 /// Buffers of one thread, so that a text costs no allocation.

@@ -24,7 +24,7 @@ pub struct Window {
 /// One n-gram of a window and what it added to the score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gram {
-    /// The word, two words, or the beginning of a word (`instr-`), folded.
+    /// The word, two words (`^` stands for the beginning of the text), or the beginning of a word (`inst-`), folded.
     pub text: String,
     /// How often it stands in the window.
     pub count: u32,
@@ -121,7 +121,7 @@ fn names(text: &str, last: &Range<usize>, word: &Range<usize>) -> [String; PER_W
     let beginning = of(word).char_indices().nth(BEGINNING).and_then(|(end, _)| of(word).get(..end));
     [
         of(word).to_owned(),
-        format!("{} {}", of(last), of(word)).trim_start().to_owned(),
+        format!("{} {}", if last.is_empty() { "^" } else { of(last) }, of(word)),
         beginning.map_or_else(|| of(word).to_owned(), |beginning| format!("{beginning}-")),
     ]
 }

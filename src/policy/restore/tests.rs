@@ -11,7 +11,7 @@ fn restorer() -> Arc<Restorer> {
 }
 
 /// Redacts each `#`, alone or in a row, and never sees a token; a row at the end of what came is undecided.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Hashes {
     at: u64,
     row: Option<u64>,
@@ -43,6 +43,9 @@ impl Watch for Hashes {
         self.close(out);
         out.upto = self.at;
         Flow::Continue
+    }
+    fn fork(&self) -> Box<dyn Watch> {
+        Box::new(self.clone())
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// Replaces each run of `x` by one marker; a run at the end of what came is undecided. `!` faults, `#` blocks.
 struct Runs;
 
+#[derive(Clone)]
 struct RunWatch {
     at: u64,
     run: Option<u64>,
@@ -67,6 +68,9 @@ impl Watch for RunWatch {
         out.upto = self.at;
         Flow::Continue
     }
+    fn fork(&self) -> Box<dyn Watch> {
+        Box::new(self.clone())
+    }
 }
 
 fn batch(text: &str) -> String {
@@ -82,7 +86,11 @@ fn batch(text: &str) -> String {
 }
 
 fn event(choice: u32, text: &str) -> Event {
-    let json = serde_json::json!({"choices": [{"index": choice, "delta": {"content": text}}]});
+    says(choice, "content", text)
+}
+
+fn says(choice: u32, channel: &str, text: &str) -> Event {
+    let json = serde_json::json!({"choices": [{"index": choice, "delta": {channel: text}}]});
     let mut decoder = Decoder::default();
     let event = decoder.push(format!("data: {json}\n\n").into()).next();
     event.expect("an event").expect("a small one")
@@ -136,4 +144,83 @@ fn a_block_is_a_refusal_and_under_observation_is_not() {
     let events = [(1, "xx".to_owned()), (1, "#".to_owned())];
     assert_eq!(relayed(&events, Mode::default()).unwrap_err().code, "output_blocked");
     assert_eq!(relayed(&events, Mode { observe: true, ..Mode::default() }).unwrap()[1], "xx#");
+}
+
+/// What is behind each event of a stream: the events that left when it came, and in the end all of them.
+struct Behind {
+    left: Vec<usize>,
+    events: Vec<Bytes>,
+    found: u32,
+}
+
+/// Feeds `(channel, text)` events of one choice past the detector of personal data.
+fn past_the_detector(events: &[(&str, &str)]) -> Behind {
+    let detector = crate::policy::pii::PiiDetector::new(Default::default()).expect("settings");
+    let mut answer = Answer::new(vec![Watcher::from(Arc::new(detector) as Arc<dyn Policy>)], Mode::default());
+    let (mut hold, mut out, mut left) = (Hold::default(), Vec::new(), Vec::new());
+    for (channel, text) in events {
+        let event = says(0, channel, text);
+        let data = event.data().expect("data").into_owned();
+        hold.take(event, &Chunk::read(&data).expect("an answer"), &mut answer, &mut out).expect("nothing blocks");
+        left.push(out.len());
+    }
+    hold.end(&mut answer, &mut out).expect("nothing blocks");
+    let found = answer.take_decisions().iter().flat_map(|decision| &decision.found).map(|(_, count)| *count).sum();
+    Behind { left, events: out, found }
+}
+
+impl Behind {
+    fn text(&self, channel: &str) -> String {
+        let json = |raw: &Bytes| serde_json::from_slice::<serde_json::Value>(&raw[b"data: ".len()..]).expect("JSON");
+        let of = |raw: &Bytes| json(raw)["choices"][0]["delta"][channel].as_str().map(str::to_owned);
+        self.events.iter().filter_map(of).collect()
+    }
+}
+
+const SAID: &str = "write to jane@example.com or 536-22-8726";
+const LONG: &str = "and this is an answer that goes on for rather longer than any value is worth waiting for";
+
+#[test]
+fn a_value_cut_by_another_channel_is_replaced_whole_when_it_goes_on_soon() {
+    for value in ["jane@example.com", "536-22-8726"] {
+        let text = format!("write to {value} now");
+        for at in 1..text.len() {
+            let (head, tail) = text.split_at(at);
+            let said = past_the_detector(&[("reasoning", head), ("content", "so, "), ("reasoning", tail), ("content", "then")]);
+            let (reasoning, content) = (said.text("reasoning"), said.text("content"));
+            assert!(!reasoning.contains(value) && reasoning.contains("_REDACTED]") && reasoning.ends_with(" now"), "{reasoning}");
+            assert_eq!((content.as_str(), said.found), ("so, then", 1));
+            // No more than the letters of a word are out before.
+            let out = reasoning.trim_start_matches("write to ").split('[').next().unwrap_or_default();
+            assert!(out.chars().all(char::is_alphabetic), "{reasoning}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_goes_on_late_never_arrives_whole() {
+    for at in 1..SAID.len() {
+        let (head, tail) = SAID.split_at(at);
+        let said = past_the_detector(&[("reasoning", head), ("content", LONG), ("reasoning", tail)]);
+        let reasoning = said.text("reasoning");
+        assert!(!reasoning.contains("jane@example.com") && !reasoning.contains("536-22-8726"), "{reasoning}");
+        assert_eq!((said.found, said.text("content").as_str()), (2, LONG), "each value counts once: {reasoning}");
+    }
+}
+
+#[test]
+fn the_last_word_of_a_channel_holds_nothing_back_and_a_number_a_line_at_most() {
+    let delay = |last: &str| {
+        let words: Vec<&str> = LONG.split_inclusive(' ').collect();
+        let mut events = vec![("reasoning", last)];
+        events.extend(words.iter().map(|word| ("content", *word)));
+        let said = past_the_detector(&events);
+        let first = said.left.iter().position(|left| *left > 1).expect("it leaves") - 1;
+        words[..first].iter().map(|word| word.len()).sum::<usize>()
+    };
+    assert_eq!(["so I answer", "that is it.", "done!\n", "**Answer**", "yes "].map(delay), [0; 5]);
+    for last in ["it was in 1999", "call 555-", "jo@exam", "key sk-ab"] {
+        let bytes = delay(last);
+        assert!(bytes > 0 && bytes < 64 + 8, "{last}: {bytes}");
+    }
 }

@@ -28,6 +28,8 @@ pub struct Tally {
     pub error: Option<u16>,
     /// Body bytes handed to the caller.
     pub bytes: u64,
+    /// Data in it that no policy could read, distinct.
+    pub unread: Vec<&'static str>,
     /// The target that answers now has told its id and model.
     pub(super) named: bool,
 }
@@ -37,6 +39,11 @@ impl Tally {
     pub(super) fn learn(&mut self, chunk: &Chunk<'_>) {
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
+        }
+        for what in &chunk.unread {
+            if !self.unread.contains(what) {
+                self.unread.push(what);
+            }
         }
         for (_, reason) in &chunk.finish {
             self.finish_reasons.push(reason.to_string());

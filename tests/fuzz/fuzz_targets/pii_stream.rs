@@ -1,4 +1,4 @@
-//! A stream cut anywhere is redacted like the whole text.
+//! A stream cut anywhere is redacted like the whole text, in linear time.
 #![no_main]
 
 use kt::openai::chunk::{AnswerChannel, AnswerKind};
@@ -11,10 +11,17 @@ static DETECTOR: LazyLock<PiiDetector> = LazyLock::new(|| {
     PiiDetector::new(PiiSettings { healthcare_mode: true, ..PiiSettings::default() }).expect("the settings are sound")
 });
 
-fuzz_target!(|input: (Vec<u8>, bool, &str)| {
-    let (cuts, json, text) = input;
-    let kind = if json { AnswerKind::FunctionArguments } else { AnswerKind::Content };
-    assert_eq!(redacted(kind, text, &cuts), redacted(kind, text, &[]), "{cuts:?}");
+fuzz_target!(|input: &[u8]| {
+    // The first byte says whether it is JSON, and how many of the next ones are cuts. The rest is the text.
+    let [head, rest @ ..] = input else { return };
+    let (cuts, text) = rest.split_at(rest.len().min(usize::from(head % 16)));
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let kind = if head & 16 == 0 { AnswerKind::Content } else { AnswerKind::FunctionArguments };
+    let whole = redacted(kind, text, &[]);
+    assert_eq!(redacted(kind, text, cuts), whole, "{cuts:?}");
+    assert_eq!(redacted(kind, text, &[0]), whole, "a character at a time");
+    kt_fuzz::assert_linear(text, |text| drop(redacted(kind, text, &[])));
+    kt_fuzz::assert_linear(text, |text| drop(redacted(kind, text, &[7])));
 });
 
 /// Feeds the text in pieces as long as the cuts say, in turn; in one piece when there are none.
@@ -37,7 +44,7 @@ fn redacted(kind: AnswerKind, text: &str, cuts: &[u8]) -> String {
 
 /// Puts together what may leave so far.
 fn take(text: &str, out: &mut Released, at: &mut usize, done: &mut String) {
-    for Replacement { range, with } in out.replacements.drain(..) {
+    for Replacement { range, with, .. } in out.replacements.drain(..) {
         done.push_str(&text[*at..range.start as usize]);
         done.push_str(&with);
         *at = range.end as usize;

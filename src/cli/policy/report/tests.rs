@@ -59,6 +59,25 @@ fn a_quotation_shows_a_value_as_its_type() {
     assert_eq!(quote(&"x".repeat(99), &(0..99), &[]), format!("{}...", "x".repeat(60)));
 }
 
+#[test]
+fn what_the_model_makes_of_a_text_is_told_with_its_place_in_code_points() {
+    let mut examiner = examiner(true);
+    let text = format!("🙂🙂 {ATTACK_AND_VALUE}");
+    let report = examiner.examine(&text, Role::User).unwrap();
+    let model = report.policies[0].model.as_ref().unwrap();
+    assert_eq!((model.start, model.end), (3, text.chars().count()), "the window is all the words");
+    assert!((0.0..=1.0).contains(&model.score) && model.log_odds > 0.0, "{model:?}");
+    let weights: Vec<f32> = model.features.iter().map(|feature| feature.weight).collect();
+    assert!(weights.is_sorted_by(|a, b| a >= b) && weights.iter().all(|weight| *weight > 0.0), "{model:?}");
+    let grams: Vec<&str> = model.features.iter().map(|feature| feature.gram.as_str()).collect();
+    assert!(grams.iter().any(|gram| gram.contains("ignore") || gram.contains("instr") || gram.contains("previous")), "{grams:?}");
+    assert!(!grams.iter().any(|gram| gram.contains("example")), "a value is not quoted: {grams:?}");
+    assert!(report.policies[1].model.is_none());
+    assert!(examiner.examine(&text, Role::System).unwrap().policies[0].model.is_none());
+    let brief = self::examiner(false).examine(&text, Role::User).unwrap();
+    assert!(brief.policies.is_empty(), "only when asked");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

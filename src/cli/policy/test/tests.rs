@@ -38,6 +38,13 @@ fn a_table_shows_every_case_and_why() {
     pass    samples  an attack is blocked                 block (prompt_injection.detected)  block (prompt_injection.detected)
             prompt-injection on the prompt: block, score 0.97, by override.instructions, reveal.secret, reveal.own
             pii-detector on the prompt: skipped
+            prompt-injection on message 0:
+              score 1.00; its worst window is 0 to 61, log-odds +3.19
+              +0.55  instructions
+              +0.47  syst-
+              +0.42  inst-
+              +0.38  ^ ignore
+              +0.29  igno-
     pass    samples  an address in an answer is replaced  redact                             redact (pii.detected)
             prompt-injection on the prompt: allow
             pii-detector on the prompt: allow
@@ -45,6 +52,11 @@ fn a_table_shows_every_case_and_why() {
     FAIL    samples  a greeting passes                    block (pii.detected)               allow
             prompt-injection on the prompt: allow
             pii-detector on the prompt: allow
+            prompt-injection on message 0:
+              score 0.19; its worst window is 0 to 5, log-odds -2.18
+              +0.17  ^ hello
+              +0.12  hell-
+              +0.11  hello
 
     2 passed, 1 failed
     ");
@@ -57,6 +69,13 @@ fn a_machine_reads_one_object() {
     assert_eq!((code, &report["passed"], &report["failed"]), (1, &json!(2), &json!(1)));
     assert_eq!(report["cases"][0]["got"], json!({"verdict": "block", "reason_codes": ["prompt_injection.detected"]}));
     assert_eq!(report["cases"][2]["pass"], false);
+    assert_eq!(report["cases"][0].get("models"), None);
+    let (_, out, _) = run(CONFIG, CASES, |args| Args { json: true, explain: true, ..args });
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let seen = &report["cases"][0]["models"][0];
+    assert_eq!((&seen["policy"], &seen["message"], &seen["model"]["start"]), (&json!("prompt-injection"), &json!(0), &json!(0)));
+    let weights: Vec<f64> = seen["model"]["features"].as_array().unwrap().iter().map(|f| f["weight"].as_f64().unwrap()).collect();
+    assert!(!weights.is_empty() && weights.is_sorted_by(|a, b| a >= b), "{seen:#}");
 }
 
 #[test]
