@@ -147,7 +147,7 @@ pub fn close(exchange: &mut Exchange, relay: Option<&Relay>, only: bool) -> Depo
     let (request, answer) = evidence.bodies(facts, relay, &gateway.keep, gateway.chain.mode().observe);
     let mut salts = if only { evidence.request_salts() } else { Salts::default() };
     salts.answer = evidence.answered.as_ref().map(|c| c.salt.clone());
-    Deposit { salts, form: gateway.keep.form(), request, answer, ..Deposit::default() }
+    Deposit { salts, form: gateway.keep.form(), request, answer }
 }
 
 fn commit(body: &[u8]) -> Option<Committed> {
