@@ -142,11 +142,9 @@ impl Fold<'_> {
 
     /// Drops an invisible character, or reveals the one it hides.
     fn reveal(&mut self, at: usize, c: char) {
-        if let Some(hidden) = tag(c) {
-            if at >= self.flag_until {
-                self.hidden += 1;
-                self.unit(at, hidden.to_ascii_lowercase());
-            }
+        if let Some(hidden) = tag(c).filter(|_| at >= self.flag_until) {
+            self.hidden += 1;
+            self.unit(at, hidden.to_ascii_lowercase());
         }
     }
 

@@ -23,6 +23,8 @@ mod unescape;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) mod work;
 
 pub use characters::Character;
 pub use fold::Folding;
@@ -233,22 +235,6 @@ impl Rewritten {
 
     fn memory(&self) -> usize {
         self.text.capacity() + self.map.memory() + self.run.capacity() + self.decoded.capacity()
-    }
-}
-
-/// Counts what is done to a text, about ten instructions each, so that a test can tell linear work from worse without a clock.
-#[cfg(test)]
-pub(super) mod work {
-    use std::cell::Cell;
-
-    thread_local!(static DONE: Cell<usize> = const { Cell::new(0) });
-
-    pub fn count(steps: usize) {
-        DONE.set(DONE.get() + steps);
-    }
-
-    pub fn done() -> usize {
-        DONE.get()
     }
 }
 

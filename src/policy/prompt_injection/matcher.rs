@@ -75,7 +75,7 @@ pub fn run(table: &Table, scan: &Scan, memory: &mut States, mut read: impl FnMut
     let mut drift = memory.origin;
     let text = scan.text();
     let mut tokens = Tokens::new(text);
-    while let Some(token) = tokens.next() {
+    for token in tokens.by_ref() {
         #[cfg(test)]
         work::count(18);
         read(&token);
