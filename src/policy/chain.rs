@@ -162,10 +162,14 @@ impl Ruling {
         }
         match judgement.verdict {
             Verdict::Block => self.refusal = Some(Refusal::input_blocked(policy.kind(), policy.reason_code(), policy.message())),
-            _ => self.splices.extend(judgement.edits.iter().filter_map(|edit| {
-                let text = prompt.texts.get(edit.text)?;
-                Some(text.splice(prompt, edit.range.clone(), &edit.with))
-            })),
+            // Text by text: each is walked once, however many values stand in it.
+            _ => {
+                for edits in judgement.edits.chunk_by(|edit, next| edit.text == next.text) {
+                    let Some(text) = edits.first().and_then(|edit| prompt.texts.get(edit.text)) else { continue };
+                    let edits = edits.iter().map(|edit| (edit.range.clone(), edit.with.as_str()));
+                    self.splices.extend(text.splices(prompt, edits));
+                }
+            }
         }
     }
 
@@ -343,6 +347,18 @@ mod tests {
         let open = ruling(Mode { fail: FailMode::Allow, observe: false }, broken());
         assert!(open.refusal.is_none() && open.degraded);
         assert_eq!(open.decisions[0].verdict, "error");
+    }
+
+    #[test]
+    fn thousands_of_values_in_one_escaped_text_are_each_replaced_in_one_walk_over_it() {
+        let content = "to \\u0001jane@example.com, ".repeat(5_000);
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"{content}"}}]}}"#);
+        let prompt = Prompt::read(Endpoint::ChatCompletions, body.as_bytes()).unwrap();
+        let detector: Arc<dyn Policy> = Arc::new(crate::policy::pii::PiiDetector::new(Default::default()).unwrap());
+        let chain = Chain::new(vec![Link { when: When::default(), policy: detector }], Mode::default());
+        let ruling = chain.inspect(&prompt, &Facts { path: "/", header: &|_| None, model: "" });
+        let edited = crate::openai::edit::rewrite(body.as_bytes(), ruling.splices);
+        assert_eq!(String::from_utf8(edited).unwrap(), body.replace("jane@example.com", "[EMAIL_REDACTED]"));
     }
 
     #[test]

@@ -32,10 +32,10 @@ fn judge(detector: &PiiDetector, parts: &[&str]) {
         let (a, b) = (&pair[0], &pair[1]);
         assert!(a.text < b.text || (a.text == b.text && a.range.end <= b.range.start), "{a:?} {b:?}");
     }
-    let splices = judgement.edits.iter().map(|edit| {
-        let text = &prompt.texts[edit.text];
-        assert!(text.text.get(edit.range.clone()).is_some(), "{edit:?}");
-        text.splice(&prompt, edit.range.clone(), &edit.with)
+    let splices = judgement.edits.chunk_by(|edit, next| edit.text == next.text).flat_map(|edits| {
+        let text = &prompt.texts[edits[0].text];
+        assert!(edits.iter().all(|edit| text.text.get(edit.range.clone()).is_some()), "{edits:?}");
+        text.splices(&prompt, edits.iter().map(|edit| (edit.range.clone(), edit.with.as_str())))
     });
     let edited = rewrite(prompt.body, splices.collect());
     assert!(Prompt::read(Endpoint::ChatCompletions, &edited).is_ok());
