@@ -41,7 +41,9 @@ impl Keeper {
             log::warn!("audit log: what a crash left behind cannot be removed: {error}");
         }
         loop {
-            let mut done = self.tidy(stop);
+            // A message that cannot be read keeps nothing from being sealed.
+            let messages = self.take_messages();
+            let mut done = self.seal(stop).and(messages);
             if done.is_ok() && pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
                 pruned = Some(Instant::now());
                 done = self.prune();
@@ -57,9 +59,12 @@ impl Keeper {
         }
     }
 
-    fn tidy(&self, stop: &Receiver<()>) -> Result<(), AuditError> {
-        let pen = &self.pen;
-        inbox::collect(&self.home, &mut |event| pen.note_durably(event)).map_err(AuditError::at(&self.home.join("inbox")))?;
+    fn take_messages(&self) -> Result<(), AuditError> {
+        let taken = inbox::collect(&self.home, &mut |event| self.pen.note_durably(event));
+        taken.map_err(AuditError::at(&self.home.join("inbox")))
+    }
+
+    fn seal(&self, stop: &Receiver<()>) -> Result<(), AuditError> {
         let wal = self.home.join("wal");
         let mut known = sealed::list(&self.home).map_err(AuditError::at(&self.home))?;
         loop {

@@ -67,6 +67,8 @@ pub(super) enum Gate {
     Open,
     /// The file system is nearly full: nothing new, but what was admitted is written.
     Full,
+    /// The disk fails: nothing new until it is well again; what was admitted is kept until then.
+    Suspended(Unavailable),
     /// Nothing is written any more.
     Shut(Unavailable),
 }
@@ -158,7 +160,7 @@ impl Queue {
             match state.gate {
                 Gate::Open => {}
                 Gate::Full => return Err(Unavailable::DISK_FULL),
-                Gate::Shut(why) => return Err(why),
+                Gate::Suspended(why) | Gate::Shut(why) => return Err(why),
             }
             if state.room.is_empty() && state.used + ROOM <= self.limit {
                 state.used += ROOM;
@@ -182,17 +184,29 @@ impl Queue {
     ) -> Option<oneshot::Receiver<Result<(), Unavailable>>> {
         let (sender, answer) = if wanted { Some(oneshot::channel()) } else { None }.unzip();
         let mut state = self.lock();
-        if let Gate::Shut(why) = state.gate {
-            state.lost += 1;
-            drop(state);
-            // The other end is in hand, so somebody hears it.
-            let _ = sender.map(|sender| sender.send(Err(why)));
-            return answer;
-        }
-        let index = state.append(bytes, leaf, deposit);
-        if let Some(answer) = sender {
-            state.durable.push_back(Waiter { index, deadline: Instant::now() + self.max_wait, answer });
-            self.wake_clock(&mut state);
+        let (why, kept) = match state.gate {
+            Gate::Open | Gate::Full => (None, true),
+            // It is kept until the disk is well again, but nobody is to wait for that.
+            Gate::Suspended(why) => (Some(why), true),
+            Gate::Shut(why) => (Some(why), false),
+        };
+        let index = match kept {
+            true => state.append(bytes, leaf, deposit),
+            false => state.next,
+        };
+        state.lost += u64::from(!kept);
+        match (sender, why) {
+            (None, _) => {}
+            (Some(answer), None) => {
+                state.durable.push_back(Waiter { index, deadline: Instant::now() + self.max_wait, answer });
+                self.wake_clock(&mut state);
+            }
+            (Some(answer), Some(why)) => {
+                drop(state);
+                // The other end is in hand, so somebody hears it.
+                let _ = answer.send(Err(why));
+                state = self.lock();
+            }
         }
         self.wake_framer(&mut state);
         answer
@@ -229,7 +243,7 @@ impl Queue {
             }
             let closing = matches!(state.gate, Gate::Shut(_));
             let due = |loss: &mut Loss| closing || loss.from.elapsed().is_ok_and(|age| age >= GAP_EVERY);
-            if state.gate != Gate::Full
+            if matches!(state.gate, Gate::Open | Gate::Shut(_))
                 && let Some(loss) = state.loss.take_if(due)
             {
                 return Work::Gap(loss);
@@ -258,6 +272,10 @@ impl Queue {
         let granted = {
             let mut state = self.lock();
             state.used = state.used.saturating_sub(weight);
+            if matches!(state.gate, Gate::Suspended(_)) {
+                state.gate = Gate::Open;
+                log::info!("audit log: the disk takes records again");
+            }
             while let Some(waiter) = state.durable.pop_front_if(|waiter| waiter.index < durable) {
                 released.push(waiter.answer);
             }
@@ -289,6 +307,34 @@ impl Queue {
             }
             (Gate::Full, false) => state.gate = Gate::Open,
             _ => {}
+        }
+    }
+
+    /// Admits nobody until a sync succeeds, and tells everyone who waits.
+    pub(super) fn suspend(&self, why: Unavailable) {
+        let mut state = self.lock();
+        if !matches!(state.gate, Gate::Shut(_)) {
+            state.gate = Gate::Suspended(why);
+        }
+        let (room, durable) = (std::mem::take(&mut state.room), std::mem::take(&mut state.durable));
+        drop(state);
+        refuse_all(room, why);
+        refuse_all(durable, why);
+    }
+
+    /// The framing thread: does nothing for a while. False as soon as the gate is shut.
+    pub(super) fn rest(&self, how_long: Duration) -> bool {
+        let until = Instant::now() + how_long;
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match state.gate {
+                Gate::Shut(_) => return false,
+                _ if left.is_zero() => return true,
+                _ => state.framer_sleeps = true,
+            }
+            state = self.framer.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.framer_sleeps = false;
         }
     }
 

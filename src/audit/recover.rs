@@ -8,7 +8,7 @@
 //! so with an `audit.gap` record.
 
 use super::merkle::{Frontier, Hash};
-use super::note::{Checkpoint, KeyError, Signer};
+use super::note::{Checkpoint, KeyError, Signer, Verifier};
 use super::origin::Origin;
 use super::retention::moment;
 use super::scan::{Begin, Damage, Look, Patience, Tail, scan};
@@ -55,16 +55,14 @@ pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64, key: Make
     let wal = home.join("wal");
     DirBuilder::new().recursive(true).mode(0o700).create(&wal).map_err(AuditError::at(&wal))?;
     let lock = hold(&home.join("lock"))?;
-    for made in wal.ancestors().take_while(|made| made.starts_with(dir)) {
-        // The names of new directories must survive a power cut too.
+    // The names of new directories must survive a power cut too, that of the audit directory itself in the one above.
+    let above = dir.ancestors().nth(1).map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    for made in wal.ancestors().take_while(|made| made.starts_with(dir)).chain(above) {
         File::open(made).and_then(|made| made.sync_all()).map_err(AuditError::at(made))?;
     }
+    clear(&wal).map_err(AuditError::at(&wal))?;
     let key = key(&home, origin.as_str())?;
-    let newest = checkpoints::newest(&home).map_err(AuditError::at(&checkpoints::newest_path(&home)))?;
-    let checkpoint = match newest {
-        None => None,
-        Some(note) => Some(key.verifier().verify(&note).map_err(|why| AuditError::Forked { why: why.to_string(), note })?),
-    };
+    let checkpoint = last_signed(&home, key.verifier())?;
     let roots_at = checkpoint.iter().map(|checkpoint| checkpoint.size).collect();
     let log = scan(dir, origin, &Look { begin: Begin::Wal, patience: Patience::None, roots_at }, &mut |_| {})?;
     if let Some(checkpoint) = &checkpoint {
@@ -89,6 +87,31 @@ pub(super) fn recover(dir: &Path, origin: &Origin, segment_bytes: u64, key: Make
     let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size);
     let newest = moment(&log.books.newest);
     Ok(Recovered { lock, store, segment, tree: log.tree, key, signed, orphans, cut, newest })
+}
+
+/// The last checkpoint this key signed: the newest, or one that was kept when that cannot be read.
+fn last_signed(home: &Path, key: &Verifier) -> Result<Option<Checkpoint>, AuditError> {
+    let newest = checkpoints::newest(home).map_err(AuditError::at(&checkpoints::newest_path(home)))?;
+    let kept = checkpoints::kept(home).map_err(AuditError::at(home))?;
+    let mut forked = None;
+    for note in newest.into_iter().chain(kept.into_iter().rev().map(|(_, note)| note)) {
+        match key.verify(&note) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(why) => forked = forked.or(Some(AuditError::Forked { why: why.to_string(), note })),
+        }
+    }
+    forked.map_or(Ok(None), Err)
+}
+
+/// Removes what another process had no time for: segments that were written anew elsewhere.
+fn clear(wal: &Path) -> io::Result<()> {
+    for file in std::fs::read_dir(wal)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|kind| kind == "void") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Finds or makes the key of a log: its directory and its name.

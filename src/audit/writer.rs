@@ -5,8 +5,8 @@
 //! covers all that arrived during the one before it, without any timer.
 //!
 //! A failed sync is never tried again on the same file: the kernel may have dropped the very pages it could not write and would
-//! report success. What is not acknowledged is written again, to a new segment. A second failure before any success shuts the
-//! journal.
+//! report success. What is not acknowledged is written again, to a new segment. A second failure before any success suspends the
+//! journal: nobody is admitted, and a new segment is tried every second until the disk takes one.
 
 use super::entry::{Gap, Head, Source, encode};
 use super::journal::{MinFree, Unavailable};
@@ -29,6 +29,8 @@ use uuid::Uuid;
 const WRITE_BYTES: usize = 1 << 20;
 /// How often free space is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a disk that failed twice is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes what was written to a file durable; `fdatasync`, except in tests of its failure.
 pub(super) type Sync = Arc<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
@@ -143,30 +145,32 @@ impl Handoff {
         Progress { durable: state.durable.size(), syncs: state.syncs, sync_time: state.sync_time, oldest }
     }
 
-    /// Counts a failure; true when it is the second in a row and the journal is at its end.
+    /// Counts a failure; true when it was not the first in a row.
     fn fails(&self, what: &str, error: &io::Error) -> bool {
         let mut state = self.lock();
         state.failures += 1;
-        state.finished |= state.failures > 1;
-        self.changed.notify_all();
-        if state.failures > 1 {
-            let waiting = state.unacked.len();
-            log::error!(
-                "audit log: {what} failed again: {error}; nothing is recorded any more, {waiting} records are not durable"
-            );
-        } else {
-            log::error!("audit log: {what} failed: {error}; writing unacknowledged records to a new segment");
+        match state.failures {
+            1 => log::error!("audit log: {what} failed: {error}; writing unacknowledged records to a new segment"),
+            2 => log::error!(
+                "audit log: {what} failed again: {error}; nobody is admitted until the disk takes a new segment, {} records wait",
+                state.unacked.len()
+            ),
+            _ => log::debug!("audit log: {what} still fails: {error}"),
         }
         state.failures > 1
     }
 
+    fn is_failing(&self) -> bool {
+        self.lock().failures > 1
+    }
+
     /// Forgets what is durable now and returns what it weighed. A sync that began before a new segment took over says nothing
-    /// of that one and is passed over.
-    fn settle(&self, generation: u64, upto: Frontier, took: Duration) -> usize {
+    /// of that one: none.
+    fn settle(&self, generation: u64, upto: Frontier, took: Duration) -> Option<usize> {
         let mut state = self.lock();
         let mut weight = 0;
         if state.generation != generation {
-            return weight;
+            return None;
         }
         let fresh = upto.size().saturating_sub(state.durable.size()).min(state.unacked.len() as u64);
         for entry in state.unacked.drain(..fresh as usize) {
@@ -177,18 +181,20 @@ impl Handoff {
         state.syncs += 1;
         state.sync_time += took;
         self.changed.notify_all();
-        weight
+        Some(weight)
     }
 
-    /// A sync failed: asks for a new segment, if none has taken over since. False when the journal is at its end.
+    /// A sync failed: asks for a new segment, if none has taken over since. True when it was not the first failure in a row.
     fn spoil(&self, generation: u64, error: &io::Error) -> bool {
         let mut state = self.lock();
         if state.generation != generation {
-            return true;
+            return false;
         }
         state.fault = true;
         drop(state);
-        !self.fails("sync", error)
+        let again = self.fails("sync", error);
+        self.changed.notify_all();
+        again
     }
 
     /// The tree over all that is on disk.
@@ -219,7 +225,7 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    /// Runs until the journal is closed and everything is durable, or nothing can be written any more.
+    /// Runs until the journal is closed and everything is durable, or cannot be.
     pub(super) fn run(mut self) {
         let mut batch = Vec::new();
         let mut looked = None;
@@ -232,14 +238,14 @@ impl Framer {
             self.is_settled();
             let done = match self.queue.take(&mut batch) {
                 Work::Write => self.write(&mut batch),
-                Work::Reappend if self.handoff.lock().fault => self.reappend(),
+                Work::Reappend if self.handoff.lock().fault => self.take_over(),
                 Work::Reappend | Work::Idle => Ok(()),
                 Work::Gap(loss) => {
                     self.record(loss);
                     Ok(())
                 }
                 Work::Finish if self.is_settled() => break,
-                Work::Finish => self.reappend(),
+                Work::Finish => self.take_over(),
             };
             if let Err(error) = done
                 && !self.survives(error)
@@ -247,6 +253,7 @@ impl Framer {
                 break;
             }
         }
+        self.queue.shut(Unavailable::CLOSED, true);
         self.store.discard_spare();
         let mut state = self.handoff.lock();
         state.finished = true;
@@ -325,16 +332,30 @@ impl Framer {
         Ok(())
     }
 
-    /// After a failed write: tries a new segment once.
+    /// A new segment after a failed sync; a disk that fails again and again is given a rest first.
+    fn take_over(&mut self) -> io::Result<()> {
+        if self.handoff.is_failing() && !self.queue.rest(RETRY_EVERY) {
+            return Err(io::Error::other("the journal is closed while the disk fails"));
+        }
+        self.reappend()
+    }
+
+    /// After a failed write: tries new segments until one is taken. False when the journal is closed before that.
     fn survives(&mut self, mut error: io::Error) -> bool {
-        while !self.handoff.fails("writing", &error) {
+        loop {
+            if self.handoff.fails("writing", &error) {
+                self.queue.suspend(Unavailable::WRITE_FAILED);
+                if !self.queue.rest(RETRY_EVERY) {
+                    let waiting = self.handoff.lock().unacked.len();
+                    log::error!("audit log: closed while the disk fails; {waiting} records are not durable");
+                    return false;
+                }
+            }
             match self.reappend() {
                 Ok(()) => return true,
                 Err(again) => error = again,
             }
         }
-        self.queue.shut(Unavailable::WRITE_FAILED, true);
-        false
     }
 
     /// Waits for the sync thread: true when all is durable or never will be, false when it asks for a new segment.
@@ -363,7 +384,7 @@ impl Framer {
     }
 }
 
-/// The sync thread: runs until the framing thread has finished or nothing can be written any more.
+/// The sync thread: runs until the framing thread has finished.
 pub(super) fn run_sync(queue: &Arc<Queue>, handoff: &Handoff, sync: &Sync, pause: Duration) {
     let mut state = handoff.lock();
     loop {
@@ -380,9 +401,17 @@ pub(super) fn run_sync(queue: &Arc<Queue>, handoff: &Handoff, sync: &Sync, pause
         let synced = files.iter().try_for_each(|file| sync(file));
         let took = began.elapsed();
         match synced {
-            Ok(()) => queue.settle(durable, handoff.settle(generation, upto, took)),
-            Err(error) if handoff.spoil(generation, &error) => queue.ask_reappend(),
-            Err(_) => return queue.shut(Unavailable::WRITE_FAILED, true),
+            Ok(()) => {
+                if let Some(weight) = handoff.settle(generation, upto, took) {
+                    queue.settle(durable, weight);
+                }
+            }
+            Err(error) => {
+                if handoff.spoil(generation, &error) {
+                    queue.suspend(Unavailable::WRITE_FAILED);
+                }
+                queue.ask_reappend();
+            }
         }
         std::thread::sleep(pause.saturating_sub(began.elapsed()));
         state = handoff.lock();

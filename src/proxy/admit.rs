@@ -13,7 +13,11 @@ use crate::refusal::Refusal;
 use crate::upstream::{Dice, Plan, Unroutable};
 use pingora_proxy::Session;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The span of ten seconds in which it was last logged that requests are refused.
+static REFUSALS_TOLD: AtomicU64 = AtomicU64::new(0);
 
 /// Tools that a record names, at most.
 const MAX_TOOLS: usize = 128;
@@ -190,7 +194,11 @@ fn note(ruling: &Ruling, exchange: &mut Exchange) {
 
 fn audit_unavailable(why: &Unavailable) -> Halt {
     METRICS.audit_refused.inc();
-    log::error!("{why}");
+    // A disk that is full of log lines gets no better by one more for each request.
+    let span = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() / 10);
+    if REFUSALS_TOLD.swap(span, Ordering::Relaxed) != span {
+        log::error!("{why}; requests are refused with 503 audit_unavailable, {} so far", METRICS.audit_refused.get());
+    }
     let message = "the request cannot be recorded in the audit log, and nothing unrecorded is forwarded";
     Refusal::unavailable("audit_unavailable", message).into()
 }

@@ -2,6 +2,7 @@
 
 use super::exchange::Exchange;
 use super::intake;
+use crate::audit::Journal;
 use crate::gateway::Gateway;
 use crate::openai::request::Endpoint;
 use crate::refusal::Refusal;
@@ -89,16 +90,22 @@ fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Refusal {
 ///
 /// # Errors
 /// The caller's connection broke.
-pub async fn answer(page: Page, session: &mut Session, exchange: &mut Exchange, status: &Status) -> Result<()> {
+pub async fn answer(
+    page: Page,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    status: &Status,
+    journal: &Journal,
+) -> Result<()> {
     let gateway = exchange.gateway.clone();
     let (code, body) = match page {
         Page::Healthz => (200, json!({"status": "ok"})),
         Page::TcpWarming => (200, json!({"status": "ok"})),
-        Page::Readyz => match status.not_ready(&gateway) {
+        Page::Readyz => match status.not_ready(&gateway, journal) {
             None => (200, json!({"status": "ready"})),
             Some(why) => (503, json!({"status": "not_ready", "reason": why})),
         },
-        Page::Health => health(&gateway, status),
+        Page::Health => health(&gateway, status, journal),
         Page::Models => (200, json!({"object": "list", "data": models(&gateway)})),
         Page::Model(id) => match models(&gateway).into_iter().find(|m| m["id"] == id.as_str()) {
             Some(model) => (200, model),
@@ -150,11 +157,11 @@ async fn send(mut head: ResponseHeader, body: Bytes, session: &mut Session) -> R
     Ok(())
 }
 
-fn health(gateway: &Gateway, status: &Status) -> (u16, serde_json::Value) {
+fn health(gateway: &Gateway, status: &Status, journal: &Journal) -> (u16, serde_json::Value) {
     let targets: Vec<_> = gateway.targets().iter().map(|t| standing(t, Moment::now())).collect();
     let count = |state: State| targets.iter().filter(|t| t["state"] == state.as_str()).count();
     let (healthy, on_trial) = (count(State::Healthy), count(State::HalfOpen));
-    let word = match status.not_ready(gateway) {
+    let word = match status.not_ready(gateway, journal) {
         None if healthy == targets.len() => "healthy",
         None if healthy + on_trial > 0 => "degraded",
         _ => "unhealthy",

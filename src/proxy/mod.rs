@@ -189,7 +189,7 @@ impl Edge {
             }
             Route::Local(page) => {
                 gate?;
-                local::answer(page, session, exchange, &self.status).await.map_err(Halt::Gone)?;
+                local::answer(page, session, exchange, &self.status, &self.journal).await.map_err(Halt::Gone)?;
                 Ok(true)
             }
             Route::Refused(refusal) => Err(gate.err().unwrap_or(refusal).into()),

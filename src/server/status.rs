@@ -1,5 +1,6 @@
 //! Whether the gateway takes traffic, and how much of it is under way.
 
+use crate::audit::Journal;
 use crate::gateway::Gateway;
 use crate::metrics::METRICS;
 use std::sync::Arc;
@@ -60,11 +61,13 @@ impl Status {
     }
 
     /// Why traffic should go elsewhere, if it should.
-    pub fn not_ready(&self, gateway: &Gateway) -> Option<&'static str> {
+    pub fn not_ready(&self, gateway: &Gateway, journal: &Journal) -> Option<&'static str> {
+        let must_record = gateway.audit.as_ref().is_some_and(|audit| audit.immutable);
         match () {
             () if self.is_draining() => Some("draining"),
             () if !gateway.enabled => Some("pack.enabled is false"),
             () if !gateway.is_ready() => Some("no target has its key"),
+            () if must_record && !journal.status().admitting => Some("the audit log takes no records"),
             () => None,
         }
     }

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[test]
 fn a_crash_leaves_orphans_that_the_next_start_ends() {
@@ -67,9 +67,19 @@ fn damage_before_the_last_segment_stops_the_start_with_its_index() {
         }
     });
     journal.close();
-    flip(&segment::path(&wal(dir.path()), 0), places(&segment::path(&wal(dir.path()), 0))[5] + 60, 1);
+    let copy = snapshot(dir.path());
+    let (first, path) = segment::list(&wal(copy.path())).unwrap().remove(0);
+    if segment::list(&wal(copy.path())).unwrap().len() < 2 {
+        // All but the last are sealed already: then it is the index that stops the start.
+        let last = sealed::list(&copy.path().join(ORIGIN)).unwrap().pop().unwrap();
+        flip(&last.files()[2], 100, 1);
+        assert!(Journal::open(copy.path(), ORIGIN, settings()).is_err());
+        return;
+    }
+    flip(&path, places(&path)[5] + 60, 1);
+    let dir = copy;
     match Journal::open(dir.path(), ORIGIN, settings()) {
-        Err(AuditError::Damaged(damage)) => assert_eq!(damage.index, 5),
+        Err(AuditError::Damaged(damage)) => assert_eq!(damage.index, first + 5),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it started"),
     }
@@ -118,7 +128,9 @@ fn a_tail_torn_at_any_byte_leaves_every_record_before_it() {
     });
     journal.close();
     // What is torn here was never signed.
-    std::fs::remove_file(super::super::checkpoints::newest_path(&dir.path().join(ORIGIN))).unwrap();
+    let home = dir.path().join(ORIGIN);
+    std::fs::remove_file(super::super::checkpoints::newest_path(&home)).unwrap();
+    std::fs::remove_dir_all(home.join("checkpoints")).unwrap();
     let path = segment::path(&wal(dir.path()), 0);
     let places = places(&path);
     let (last, used) = (places[places.len() - 2], *places.last().unwrap());
@@ -196,7 +208,7 @@ fn a_failed_sync_moves_what_is_not_acknowledged_to_a_new_segment() {
 }
 
 #[test]
-fn a_second_failure_in_a_row_shuts_the_journal_and_tells_those_who_wait() {
+fn a_second_failure_in_a_row_suspends_the_journal_and_tells_those_who_wait() {
     let broken: writer::Sync = Arc::new(|_| Err(std::io::Error::from_raw_os_error(5)));
     let (_dir, journal) = fresh_on(JournalSettings { max_wait: Duration::from_secs(10), ..settings() }, broken);
     block_on(async {
@@ -206,6 +218,45 @@ fn a_second_failure_in_a_row_shuts_the_journal_and_tells_those_who_wait() {
         assert!(!journal.status().admitting);
     });
     journal.close();
+}
+
+#[test]
+fn a_disk_that_is_well_again_is_written_again_and_nothing_acknowledged_is_missing() {
+    for immutable in [true, false] {
+        let well = Arc::new(AtomicBool::new(true));
+        let disk = well.clone();
+        let sync: writer::Sync = Arc::new(move |file| match disk.load(Ordering::Relaxed) {
+            true => file.sync_data(),
+            false => Err(std::io::Error::from_raw_os_error(5)),
+        });
+        let (dir, journal) = fresh_on(JournalSettings { max_wait: Duration::from_secs(10), immutable, ..settings() }, sync);
+        block_on(async {
+            exchange(&journal).await;
+            let mut running = journal.admit().await.unwrap();
+            running.received(Received::default()).await.unwrap();
+            well.store(false, Ordering::Relaxed);
+            let mut late = journal.admit().await.unwrap();
+            assert_eq!(late.received(Received::default()).await.is_err(), immutable);
+            while journal.status().admitting {
+                std::thread::yield_now();
+            }
+            assert_eq!(journal.admit().await.is_err(), immutable, "a journal that fails open lets pass what it cannot record");
+            // What was admitted is kept until then.
+            running.complete(success());
+            well.store(true, Ordering::Relaxed);
+            while !journal.status().admitting {
+                std::thread::yield_now();
+            }
+            exchange(&journal).await;
+            drop(late);
+        });
+        journal.close();
+        let log = checked(dir.path());
+        let tally = log.books.tally;
+        assert_eq!((tally.received, tally.completed, tally.interrupted), (4, 3, 1));
+        assert_eq!(tally.gaps, u64::from(!immutable), "what passed unrecorded is told");
+        assert!(verify(dir.path(), &origin(), &Trust::default(), &mut |_| {}).is_ok());
+    }
 }
 
 #[test]
