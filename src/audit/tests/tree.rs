@@ -201,8 +201,8 @@ fn a_reading_left_in_the_inbox_becomes_a_record() {
         what: "verify".into(),
         records: None,
     };
-    inbox::leave(&home, &access).unwrap();
     std::fs::write(home.join("inbox/0.json"), "{}").unwrap();
+    inbox::leave(&home, &access).unwrap();
     let waited = Instant::now();
     while journal.status().records == 0 && waited.elapsed() < Duration::from_secs(20) {
         std::thread::yield_now();
