@@ -1,6 +1,7 @@
 //! What is behind a journal: its threads, from the first to the last, and the pen they all write with.
 
 use super::entry::{Gap, Head, Interrupted, Source, encode};
+use super::handoff::Handoff;
 use super::journal::{JournalSettings, Unavailable};
 use super::keeper::Keeper;
 use super::merkle::leaf_hash;
@@ -12,7 +13,7 @@ use super::retention::Age;
 use super::sealed::Durable;
 use super::signer::Signing;
 use super::vault::{Deposit, Placed, Vault};
-use super::writer::{Framer, Handoff, Sync, run_sync};
+use super::writer::{Framer, Sync, run_sync};
 use super::{AuditError, inbox};
 use serde::Serialize;
 use std::fs::File;

@@ -44,6 +44,7 @@ mod entry;
 mod event;
 pub mod export;
 pub mod fields;
+mod handoff;
 pub mod holds;
 pub mod inbox;
 pub mod journal;
@@ -73,6 +74,7 @@ pub mod tree;
 pub mod vault;
 pub mod verify;
 pub mod when;
+mod work;
 mod writer;
 
 #[cfg(all(test, feature = "edge"))]

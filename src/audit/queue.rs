@@ -8,7 +8,7 @@
 use super::journal::Unavailable;
 use super::merkle::Hash;
 use super::vault::Placed;
-use bytes::Bytes;
+use super::work::{Entry, Loss, Work};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,50 +16,8 @@ use tokio::sync::oneshot;
 
 /// Room an exchange reserves for its last record. A larger one may exceed the bound: by at most one entry an exchange.
 pub(super) const ROOM: usize = 4096;
-/// Counted for each waiting entry beside its bytes.
-const OVERHEAD: usize = 128;
 /// Losses of so long become one record.
 const GAP_EVERY: Duration = Duration::from_secs(1);
-
-/// A record on its way, in the order of its index.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) bytes: Bytes,
-    pub(super) leaf: Hash,
-    /// What belongs to it and is no part of it.
-    pub(super) deposit: Option<Arc<Placed>>,
-    pub(super) pushed: Instant,
-}
-
-impl Entry {
-    /// What it counts against the bound.
-    pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + self.deposit.as_ref().map_or(0, |deposit| deposit.weight()) + OVERHEAD
-    }
-}
-
-/// What the framing thread is to do next.
-pub(super) enum Work {
-    /// Frame and write what was taken.
-    Write,
-    /// Write everything unacknowledged to a new segment.
-    Reappend,
-    /// Record a loss, now that there is room.
-    Gap(Loss),
-    /// Nothing for a while.
-    Idle,
-    /// Everything is written and no more will come.
-    Finish,
-}
-
-/// Exchanges let pass without a record.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Loss {
-    pub(super) count: u64,
-    pub(super) from: SystemTime,
-    pub(super) to: SystemTime,
-    pub(super) reason: &'static str,
-}
 
 /// Whether exchanges are admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

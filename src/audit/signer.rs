@@ -3,8 +3,8 @@
 //! It signs nothing that is not on disk, so no crash can leave a log shorter than a checkpoint says.
 
 use super::checkpoints;
+use super::handoff::Handoff;
 use super::note::{Checkpoint, Signer};
-use super::writer::Handoff;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, RetryError, embed, generateObject, generateText, jsonSchema, streamText, tool } from "ai";
 import {
-  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown,
+  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, unparked
 } from "./cases.mjs";
 
 const provider = (base = GATEWAY) => createOpenAICompatible({ name: "kt", baseURL: `${base}/v1`, apiKey: "unused" });
@@ -117,6 +117,7 @@ for (const [id, status, words] of [
   ["sim-503", undefined, "temporarily unavailable"],
 ]) {
   test(`${id} is an error with the provider's words`, async () => {
+    await unparked(id);
     const error = await thrown(() => generateText({ model: model(id), prompt: "Hello", ...once }));
     assert.ok(APICallError.isInstance(error), String(error));
     if (status) assert.equal(error.statusCode, status);

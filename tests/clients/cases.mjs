@@ -55,6 +55,16 @@ export async function counted(action) {
   return { result, seconds, requests };
 }
 
+/** Waits until a target is asked again: another client's case may have had it parked. */
+export async function unparked(id) {
+  const parked = async () => (await get(`${GATEWAY}/health`)).targets.some((target) => target.id === id && target.parked);
+  const began = performance.now();
+  while (await parked()) {
+    assert.ok(performance.now() - began < 10_000, `${id} stays parked`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** The exception of `action`, which must raise one. */
 export async function thrown(action) {
   let result;

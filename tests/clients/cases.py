@@ -86,6 +86,14 @@ def get(url):
         return json.load(answer)
 
 
+def unparked(target, within=10.0):
+    """Waits until a target is asked again: another client's case may have had it parked."""
+    deadline = time.monotonic() + within
+    while any(t["id"] == target and "parked" in t for t in get(f"{GATEWAY}/health")["targets"]):
+        assert time.monotonic() < deadline, f"{target} stays parked"
+        time.sleep(0.02)
+
+
 class Requests:
     """Counts the LLM requests the gateway receives inside a `with`, and how long they took in all."""
 

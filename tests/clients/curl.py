@@ -22,6 +22,7 @@ from cases import (
     lacks,
     request_id,
     run,
+    unparked,
     user,
 )
 
@@ -221,6 +222,7 @@ def a_body_too_large_is_refused():
 
 @case
 def a_providers_error_keeps_its_status_words_and_headers():
+    unparked("sim-429")
     answer = chat("sim-429")
     message = is_refusal(answer, 429, "request_quota_exceeded")
     contains(message, "Requests per second limit exceeded")

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import OpenAI from "openai";
 import {
   ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, TLS,
-  completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, user,
+  completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, unparked, user,
 } from "./cases.mjs";
 
 const client = (options = {}) => new OpenAI({ baseURL: `${GATEWAY}/v1`, apiKey: "unused", ...options });
@@ -134,6 +134,7 @@ for (const [model, kind, status, words] of [
   ["sim-503", OpenAI.InternalServerError, undefined, "temporarily unavailable"],
 ]) {
   test(`${model} is a ${kind.name} with the provider's words`, async () => {
+    await unparked(model);
     const error = await thrown(() => ask(model));
     assert.ok(error instanceof kind, String(error));
     if (status) assert.equal(error.status, status);
