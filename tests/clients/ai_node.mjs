@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, RetryError, embed, generateObject, generateText, jsonSchema, streamText, tool } from "ai";
 import {
-  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR, completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, unparked
+  ATTACK, DOCUMENTED, GATEWAY, SIMULATOR,
+  completedRecord, contains, counted, eventually, get, requestId, run, test, thrown, unparked,
 } from "./cases.mjs";
 
 const provider = (base = GATEWAY) => createOpenAICompatible({ name: "kt", baseURL: `${base}/v1`, apiKey: "unused" });
