@@ -127,10 +127,10 @@ impl Framer {
             if let Err(error) = done
                 && !self.survives(error)
             {
+                self.queue.shut(Unavailable::WRITE_FAILED, true);
                 break;
             }
         }
-        self.queue.shut(Unavailable::CLOSED, true);
         self.store.discard_spare();
         let mut state = self.handoff.lock();
         state.finished = true;
